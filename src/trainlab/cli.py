@@ -1,0 +1,44 @@
+"""What all stages share at the command line: arguments in, and a user's mistake out as one line."""
+
+import errno
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from trainlab.errors import UserError
+
+
+def run_stage(main: Callable[..., Any]) -> None:
+    """Call ``main`` with the command line's arguments, typed and documented by its signature (``--help`` answers).
+
+    Exits with code 1 and one line on a :class:`~trainlab.errors.UserError` or a full disk, with 130 on Ctrl-C.
+    A defect of ours keeps its traceback.
+    """
+    gc.freeze()  # what the imports made lives as long as the process (stages/_start.py turned the collector off for them)
+    gc.enable()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        _stop(str(error), code=1)
+    except typer.TyperException as error:  # a wrong argument
+        _stop(f"{error.format_message()} Try --help.", code=2)
+    except (typer.Abort, KeyboardInterrupt):
+        _stop("stopped by Ctrl-C; nothing half-written is left", code=130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _stop(f"the disk is full{_at(error)}: free some space, then run the same command again", code=1)
+
+
+def _at(error: OSError) -> str:
+    return f" (writing {error.filename})" if error.filename else ""
+
+
+def _stop(message: str, *, code: int) -> None:
+    print(f"trainlab: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,56 @@
+"""What every model offers to the training loop."""
+
+from torch import Tensor, nn
+
+from trainlab.initializers import Initializer
+from trainlab.part import Part
+
+
+class Network(nn.Module):
+    """A network split in two: ``features`` of the images, and ``head``, the last linear layer, on top of them."""
+
+    head: nn.Linear
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``[batch, head.in_features]`` of normalized images ``[batch, channels, height, width]``."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Outputs ``[batch, num_outputs]``."""
+        return self.head(self.features(images))
+
+
+class Model(Part):
+    """An architecture: its parameters, and how to build it.
+
+    Parameters
+    ----------
+    initializer
+        How the weights start; torch's own way where none is named.
+    """
+
+    initializer: Initializer | None = None
+
+    def build(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        """A new network with weights drawn from torch's global generator.
+
+        Parameters
+        ----------
+        in_shape
+            ``(channels, height, width)`` of one image.
+        num_outputs
+            Size of the last layer's output, ≥ 1.
+
+        Raises
+        ------
+        ValueError
+            Where the images are too small for the architecture.
+        """
+        net = self.network(in_shape, num_outputs)
+        if self.initializer is not None:
+            self.initializer.apply(net)
+        return net
+
+    def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        """The network with torch's own initial weights; each architecture's file defines it."""
+        raise NotImplementedError

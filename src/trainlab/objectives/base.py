@@ -1,0 +1,32 @@
+"""What every training objective offers to the training loop."""
+
+from torch import Generator, Tensor
+
+from trainlab.part import Part
+
+Draws = dict[str, Tensor]
+Logs = dict[str, Tensor]
+
+
+class Objective(Part):
+    """A training objective: its parameters, its random draws and its loss.
+
+    Randomness is drawn apart from the loss, so that the loss is a pure function of tensors: it can be differentiated,
+    enumerated in a test, compiled or captured in a CUDA graph.
+    """
+
+    def num_outputs(self, num_classes: int) -> int:
+        """How many outputs the model needs; more than the classes where something else is predicted too."""
+        return num_classes
+
+    def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
+        """Every random number of one step, as tensors on the generator's device."""
+        return {}
+
+    def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
+        """The scalar to minimize, a mean over the batch, and named numbers to log (scalars, still on the device)."""
+        raise NotImplementedError
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Class scores ``[batch, num_classes]`` whose argmax is the prediction."""
+        return outputs

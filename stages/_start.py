@@ -1,0 +1,12 @@
+"""Imported first by every stage: makes this checkout's `src/` importable, and the imports that follow quicker."""
+
+import gc
+import sys
+from pathlib import Path
+
+# Of this file's own checkout, so that the copies that `dvc exp run --temp` and `--queue` make run their own code.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+# Importing torch makes half a million objects that live on: a collector that keeps visiting them costs half a second.
+# `run_stage` freezes them and turns the collector on again.
+gc.disable()

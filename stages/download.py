@@ -1,0 +1,32 @@
+"""Stage `download`: put the files of `data.source` into data/raw, verified.
+
+python stages/download.py
+"""
+
+from pathlib import Path
+
+import _start  # noqa: F401
+from trainlab.cli import run_stage
+from trainlab.data import sources
+from trainlab.files import directory_written_whole
+
+RAW = Path("data/raw")
+
+
+def main() -> None:
+    """Put the files of the source that params.yaml names into data/raw, verified.
+
+    CIFAR-10 comes from its official address, or from the directory, archive or URL in the environment variable
+    CIFAR10_MIRROR.
+    """
+    config = sources.load_config(Path("params.yaml"))
+
+    with directory_written_whole(RAW) as aside:
+        sources.get(config).fetch(aside)
+
+    sizes = [file.stat().st_size for file in RAW.rglob("*") if file.is_file()]
+    print(f"{RAW}: {config.source}, {len(sizes)} file{'s'[: len(sizes) > 1]}, {sum(sizes):,} bytes")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,36 @@
+"""Stage `evaluate`: score one trained run on the test images.
+
+python stages/evaluate.py dropout_conv
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import _start  # noqa: F401
+from trainlab import model_file, plotting
+from trainlab.cli import run_stage
+from trainlab.data import stored
+from trainlab.evaluation import Predictions, evaluate
+
+
+def main(run: Annotated[str, typer.Argument(help="Name of the run, as in params.yaml.")]) -> None:
+    """Score one trained run on the test images: metrics, classification report, confusion matrix, predictions."""
+    trained = model_file.load(Path("models") / f"{run}.safetensors")
+    suite = trained.config.suite
+    test = stored.load(Path("data/normalized/test.safetensors"))
+
+    predictions = Predictions(trained.scores(test), test.labels, tuple(test.classes))
+    metrics = evaluate(predictions.scores, test.labels, test.classes)
+
+    predictions.save(Path("predictions") / suite / f"{run}.safetensors")
+    metrics.save(Path("metrics") / suite / f"{run}.json", trained_on=trained.describe())
+    metrics.save_classes(Path("metrics") / suite / f"{run}-classes.csv")
+    confusion = Path("plots/confusion") / suite
+    metrics.save_confusion(confusion / f"{run}.csv")
+    plotting.confusion(metrics, title=run).save(confusion / f"{run}.png")
+
+
+if __name__ == "__main__":
+    run_stage(main)

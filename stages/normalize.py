@@ -1,0 +1,28 @@
+"""Stage `normalize`: turn the files in data/raw into arrays in data/normalized, the same for every source.
+
+python stages/normalize.py
+"""
+
+from pathlib import Path
+
+import _start  # noqa: F401
+from trainlab.cli import run_stage
+from trainlab.data import sources, stored
+
+NORMALIZED = Path("data/normalized")
+
+
+def main() -> None:
+    """Turn the files in data/raw into data/normalized: train.safetensors, test.safetensors and stats.json."""
+    config = sources.load_config(Path("params.yaml"))
+
+    train, test, classes = sources.get(config).read(Path("data/raw"))
+    stored.save(NORMALIZED, train, test, classes)
+
+    channels, height, width = train.images.shape[1:]
+    counts = f"{len(train.images):,} training and {len(test.images):,} test images"
+    print(f"{NORMALIZED}: {counts}, {len(classes)} classes, {width}x{height} pixels, {channels} channels")
+
+
+if __name__ == "__main__":
+    run_stage(main)

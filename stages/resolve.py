@@ -1,0 +1,29 @@
+"""Stage `resolve`: check params.yaml and write the complete configuration of each run.
+
+python stages/resolve.py            # writes configs/SUITE/RUN.yaml
+python stages/resolve.py --check    # only says what is wrong
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import _start  # noqa: F401
+from trainlab import config
+from trainlab.cli import run_stage
+
+
+def main(
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong; write nothing.")] = False,
+) -> None:
+    """Check params.yaml and write the complete configuration of each run to configs/SUITE/RUN.yaml."""
+    runs = config.resolve(config.load_params(Path("params.yaml")))
+    if not check:
+        config.save_all(runs, Path("configs"))
+        suites = ", ".join(dict.fromkeys(run.suite for run in runs.values()))
+        print(f"{len(runs)} runs in the suites {suites}: configs/SUITE/RUN.yaml")
+
+
+if __name__ == "__main__":
+    run_stage(main)
