@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro check test lint bench lock clean
+.PHONY: help setup check demo repro test lint bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,3 +20,37 @@ $(SETUP): requirements.lock
 	@touch $@
 
 setup: $(SETUP)  ## create the environment in .venv (again only when requirements.lock changes)
+
+# Ours says what is wrong in params.yaml, and what would be right, before DVC reads it.
+check: $(SETUP)  ## check params.yaml
+	@python stages/resolve.py --check
+
+# In a copy, so that the committed results stay as they are.
+DEMO := .work/demo
+demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits)
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@git ls-files -z | grep -zvE '^(dvc\.lock|metrics/|plots/|timings/|report/)' | tar --null -T - -cf - | tar -xf - -C $(DEMO)
+	@cd $(DEMO) && git init -q && sed -i.bak 's/source: cifar10/source: digits/' params.yaml && dvc repro
+	@cd $(DEMO) && echo && for suite in metrics/*.json; do python stages/compare.py $$(basename $$suite .json); done
+	@echo && echo "Pictures: $(DEMO)/plots/comparison/tricks/f1.png and curves.png, $(DEMO)/plots/confusion_pictures/tricks/"
+
+repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
+	dvc repro
+
+test: $(SETUP)  ## run all tests
+	pytest -n 2 --dist loadgroup
+
+lint: $(SETUP)  ## check format, style and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+bench: $(SETUP)  ## time our training loop against the usual notebook loop, side by side
+	python benchmarks/speed.py
+
+lock: $(SETUP)  ## pin the newest versions within pyproject.toml's ranges (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--upgrade --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and the demo; data, models and caches stay
+	rm -rf $(VENV) .work

@@ -39,7 +39,7 @@ def main(suite: str) -> None:
     ).save(pictures / "f1.png")
 
     comparison.show(table, caption)
-    directories = (Path("metrics"), Path("plots/history"), Path("plots/confusion"), Path("predictions"))
+    directories = (Path("metrics"), Path("plots/history"), Path("plots/confusion"), Path("plots/confusion_pictures"))
     if old := comparison.leftovers(runs, [directory / suite for directory in directories]):
         print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
 

@@ -27,9 +27,9 @@ def main(run: Annotated[str, typer.Argument(help="Name of the run, as in params.
     predictions.save(Path("predictions") / suite / f"{run}.safetensors")
     metrics.save(Path("metrics") / suite / f"{run}.json", trained_on=trained.describe())
     metrics.save_classes(Path("metrics") / suite / f"{run}-classes.csv")
-    confusion = Path("plots/confusion") / suite
-    metrics.save_confusion(confusion / f"{run}.csv")
-    plotting.confusion(metrics, title=run).save(confusion / f"{run}.png")
+    metrics.save_confusion(Path("plots/confusion") / suite / f"{run}.csv")
+    # Not beside the CSV: `dvc plots` shows every picture in a directory that it draws.
+    plotting.confusion(metrics, title=run).save(Path("plots/confusion_pictures") / suite / f"{run}.png")
 
 
 if __name__ == "__main__":

@@ -22,13 +22,12 @@ def run_stage(main: Callable[..., Any]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:  # typer's answer to Ctrl-C
+            _stop("stopped by Ctrl-C; nothing half-written is left", code=130)
     except UserError as error:
         _stop(str(error), code=1)
     except typer.TyperException as error:  # a wrong argument
         _stop(f"{error.format_message()} Try --help.", code=2)
-    except (typer.Abort, KeyboardInterrupt):
-        _stop("stopped by Ctrl-C; nothing half-written is left", code=130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -40,5 +39,6 @@ def _at(error: OSError) -> str:
 
 
 def _stop(message: str, *, code: int) -> None:
-    print(f"trainlab: {message}", file=sys.stderr)
+    for line in message.splitlines():
+        print(f"trainlab: {line}", file=sys.stderr)
     raise SystemExit(code)

@@ -224,7 +224,7 @@ def _row(run: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_csv(path: Path, columns: Sequence[str], *, missing: bool = True) -> DataFrame:
     try:
-        rows = pd.read_csv(path, float_precision="round_trip", na_filter=missing)
+        rows = pd.read_csv(path, na_filter=missing)
     except FileNotFoundError:
         raise _missing(path) from None
     except ValueError:

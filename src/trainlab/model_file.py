@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 import trainlab
@@ -120,9 +120,10 @@ class TrainedModel:
             "trained_on": self.trained_on,
             "trainlab": trainlab.__version__,
         }
+        # One key, because safetensors writes several in random order; as bytes, because its own writer hides a full disk.
+        metadata = {"trainlab": json.dumps(record, sort_keys=True, ensure_ascii=False)}
         with written_whole(path) as aside:
-            # One key, because safetensors writes several in random order.
-            save_file(tensors, aside, metadata={"trainlab": json.dumps(record, sort_keys=True, ensure_ascii=False)})
+            aside.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def load(path: Path) -> TrainedModel:

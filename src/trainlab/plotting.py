@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib.style
 import numpy as np
@@ -14,6 +14,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from trainlab.evaluation import Metrics
 from trainlab.files import written_whole
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # After Paul Tol's "muted" colours, which every kind of colour blindness can tell apart; the two palest made darker.
 # DVC's pictures use the same ones in the same order (.dvc/plots/).
@@ -146,7 +149,7 @@ def bars(
     return Picture(figure)
 
 
-def curves(histories: Any, *, title: str, caption: str) -> Picture:
+def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
     """Learning curves of a suite: test accuracy, test loss and training loss after each epoch, a colour a run.
 
     Parameters
@@ -177,9 +180,7 @@ def curves(histories: Any, *, title: str, caption: str) -> Picture:
                     ends[run] = (mean.index[-1], mean.iloc[-1])
         accuracy.set_title(f"{title}: test accuracy")
         test_loss.set_title("test loss (nats)")
-        train_loss.set_title("training loss (nats)")
-        train_loss.sharey(test_loss)
-        train_loss.autoscale()
+        train_loss.set_title("training loss (own objective)")  # no shared axis: objectives differ in their units
         for axes in panels.values():
             axes.set_xlabel("epoch")
             axes.grid(axis="y")

@@ -18,6 +18,7 @@ from trainlab.errors import UserError
 MIRROR = "CIFAR10_MIRROR"
 
 _TIMEOUT = 10, 60  # seconds to connect, and between two pieces
+_AS_IT_IS = {"Accept-Encoding": "identity"}  # an archive is not to be compressed once more on its way
 _LARGEST_DOWNLOAD = 1 << 30
 _CHUNK = 1 << 20
 _ELSEWHERE = f"set {MIRROR} to the absolute path or URL of a directory or archive that has CIFAR-10"
@@ -27,8 +28,9 @@ class Cifar10:
     """CIFAR-10: 50,000 training and 10,000 test photographs, 32x32, 10 classes.
 
     torchvision's ``CIFAR10`` says where the official archive is, what its files are called and which MD5 they have, and
-    decodes them. The environment variable CIFAR10_MIRROR names another place, by an absolute path or a URL: the
-    directory ``cifar-10-batches-py``, the directory that holds it, or an archive of it (.tar.gz, .tar.xz). It is about
+    decodes them. The environment variable CIFAR10_MIRROR names another place, by an absolute path or a file URL: the
+    directory ``cifar-10-batches-py``, the directory that holds it, or an archive of it (.tar.gz, .tar.xz). An http or
+    https URL names an archive; one that ends in ``/``, the place of ``cifar-10-python.tar.gz``. The variable is about
     the machine, not about the experiment, hence no parameter.
 
     References
@@ -43,13 +45,14 @@ class Cifar10:
             url = mirror or _dataset().url
             if url.endswith("/"):
                 url += _dataset().filename
+            shown = _shown(url)
             with tempfile.TemporaryFile(dir=directory) as archive:  # has no name: never left behind
-                actual = _download(url, archive)
+                actual = _download(url, shown, archive)
                 if not mirror and actual != (expected := _dataset().tgz_md5):
                     raise UserError(
                         f"{url} has the MD5 {actual} instead of {expected}: run the same command again, or {_ELSEWHERE}"
                     )
-                _keep(members(archive, _shown(url)), directory, _shown(url))
+                _keep(members(archive, shown), directory, shown)
             return
         path = _local(mirror)
         if path.is_dir():
@@ -131,11 +134,14 @@ def _local(mirror: str) -> Path:
 
 def _shown(url: str) -> str:
     """The URL without a password or token that it may carry."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"{MIRROR} is no valid URL: {_ELSEWHERE}") from error
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def _download(url: str, archive: IO[bytes]) -> str:
+def _download(url: str, shown: str, archive: IO[bytes]) -> str:
     """Write what ``url`` gives to ``archive``, with a progress bar where there is a terminal; give its MD5."""
     import requests
     from rich.console import Console
@@ -154,25 +160,24 @@ def _download(url: str, archive: IO[bytes]) -> str:
     )
     digest = hashlib.md5(usedforsecurity=False)
     try:
-        with requests.get(url, stream=True, timeout=_TIMEOUT) as response, bar:
+        with requests.get(url, headers=_AS_IT_IS, stream=True, timeout=_TIMEOUT) as response, bar:
             response.raise_for_status()
-            length = int(response.headers.get("Content-Length", 0)) or None
+            header = response.headers.get("Content-Length", "")
+            length = int(header) if header.isdecimal() else None
             if not console.is_terminal:
-                print(f"downloading {_shown(url)}" + (f" ({length:,} bytes)" if length else ""), flush=True)
+                print(f"downloading {shown}" + (f" ({length:,} bytes)" if length else ""), flush=True)
             task = bar.add_task("", total=length)
-            # As sent: a server that calls .tar.gz a content encoding must not have it unpacked here.
+            # Not decoded: some servers call the .gz of an archive a content encoding.
             for chunk in response.raw.stream(_CHUNK, decode_content=False):
                 archive.write(chunk)
                 digest.update(chunk)
                 bar.advance(task, len(chunk))
                 if archive.tell() > _LARGEST_DOWNLOAD:
                     raise UserError(
-                        f"{_shown(url)} is larger than {_LARGEST_DOWNLOAD >> 30} GiB, so not CIFAR-10: {_ELSEWHERE}"
+                        f"{shown} is larger than {_LARGEST_DOWNLOAD >> 30} GiB, so not CIFAR-10: {_ELSEWHERE}"
                     )
     except (requests.RequestException, HTTPError) as error:
-        raise UserError(
-            f"cannot download {_shown(url)} ({_reason(error)}): check the network, or {_ELSEWHERE}"
-        ) from error
+        raise UserError(f"cannot download {shown} ({_reason(error)}): check the network, or {_ELSEWHERE}") from error
     archive.seek(0)
     return digest.hexdigest()
 

@@ -5,6 +5,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,10 @@ class Folder:
 
     def read(self, directory: Path) -> tuple[Split, Split, list[str]]:
         """Training images, test images and class names; classes and files in the order of their names."""
-        layout = _layout(directory, directory)
+        try:
+            layout = _layout(directory, directory)
+        except (UserError, FileNotFoundError) as error:
+            raise UserError(f"{directory} does not hold the images of {self.path}: run `dvc repro download`") from error
         return self._decode(layout["train"]), self._decode(layout["test"]), list(layout["train"])
 
     def _decode(self, split: dict[str, list[Path]]) -> Split:
@@ -61,8 +65,9 @@ class Folder:
         images = np.empty((len(files), 3, self.image_size, self.image_size), np.uint8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of odd metadata and large images; those are looked at below
-            for image, file in zip(images, files, strict=True):
-                image[:] = np.moveaxis(self._image(file), 2, 0)
+            with ThreadPoolExecutor() as pool:  # Pillow decodes and scales outside the interpreter's lock
+                for image, pixels in zip(images, pool.map(self._image, files), strict=True):
+                    image[:] = np.moveaxis(pixels, 2, 0)
         return Split(images, np.repeat(np.arange(len(split), dtype=np.int64), [len(files) for files in split.values()]))
 
     def _image(self, file: Path) -> np.ndarray:
@@ -96,8 +101,8 @@ class Folder:
 def _unpack(path: Path, directory: Path) -> None:
     with path.open("rb") as archive:
         for member, content in members(archive, str(path)):
-            *parents, _ = member.parts or [""]
-            if any(_is_hidden(part) for part in parents):
+            directories = member.parts if content is None else member.parts[:-1]
+            if any(_is_hidden(part) for part in directories):
                 continue
             target = directory / member
             try:

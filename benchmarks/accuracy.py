@@ -1,0 +1,53 @@
+"""Whether the quick loop learns as well as the usual one: one full scenario, several seeds, on the real images.
+
+    python benchmarks/accuracy.py dropout_conv --seeds 3     # about 30 minutes on two cores
+
+Needs the data: `dvc repro normalize` first.
+"""
+
+import statistics
+import time
+from typing import Annotated
+
+import common
+import notebook
+import typer
+
+from trainlab import machine
+from trainlab.training import Row, train
+
+
+def main(
+    run: Annotated[str, typer.Argument(help="A run of params.yaml.")] = "dropout_conv",
+    seeds: Annotated[int, typer.Option(min=2)] = 3,
+    loops: Annotated[
+        str, typer.Option(help="Which ones, with commas between.")
+    ] = "ours float32,ours bfloat16,notebook float32",
+) -> None:
+    """Train one run with each loop and compare accuracies on the test images."""
+    print(f"{run}, {seeds} seeds; {common.machine()}", flush=True)
+    data = common.real_data()
+    found: dict[str, list[float]] = {loop: [] for loop in loops.split(",")}
+    for seed in range(seeds):
+        for loop in found:
+            began = time.perf_counter()
+            found[loop].append(accuracy(loop, common.run_config(run, loop.split()[1], seed=seed), data))
+            print(f"seed {seed}, {loop}: {found[loop][-1]:.2%} in {time.perf_counter() - began:.0f} s", flush=True)
+    for loop, values in found.items():
+        print(
+            f"{loop}: mean {statistics.mean(values):.2%}, standard deviation {statistics.stdev(values):.2%}, n = {seeds}"
+        )
+
+
+def accuracy(loop: str, config: common.RunConfig, data: common.Data) -> float:
+    """Accuracy on the test images at the end of training."""
+    machine.prepare("cpu", config.threads)  # memory is kept for both, so that the one does not change the other
+    if loop.startswith("notebook"):
+        return notebook.train(config, data)[1]
+    rows: list[Row] = []
+    train(config, data, on_epoch=rows.append)
+    return rows[-1]["test_accuracy"]
+
+
+if __name__ == "__main__":
+    typer.run(main)

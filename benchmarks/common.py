@@ -1,0 +1,49 @@
+"""What the benchmarks share: the project's runs, data, and a line that says what machine it was."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from trainlab import config  # noqa: E402
+from trainlab.config import RunConfig  # noqa: E402
+from trainlab.data import stored  # noqa: E402
+from trainlab.training import Data  # noqa: E402
+
+
+def run_config(run: str, precision: str, **changes: object) -> RunConfig:
+    """A run of params.yaml in this precision."""
+    runs = config.resolve(config.load_params(ROOT / "params.yaml"))
+    return runs[run].model_copy(update={"precision": precision, "device": "cpu", **changes})
+
+
+def random_data(count: int) -> Data:
+    """Noise in the shape of CIFAR-10: the time of a step does not depend on what is in the pictures."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, count)
+    split = stored.Dataset(images, labels, [str(c) for c in range(10)], [0.5] * 3, [0.29] * 3)
+    few = stored.Dataset(images[:250], labels[:250], split.classes, split.mean, split.std)
+    return Data(split, few)
+
+
+def real_data() -> Data:
+    """What the stage `normalize` wrote."""
+    return Data(*(stored.load(ROOT / "data/normalized" / f"{split}.safetensors") for split in ("train", "test")))
+
+
+def machine() -> str:
+    """The processor, cores and versions, in a line."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next(
+            (line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
+        )
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{cpu}, {os.cpu_count()} cores, {capability}; torch {torch.__version__}, Python {platform.python_version()}"

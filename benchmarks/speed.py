@@ -1,0 +1,128 @@
+"""How long a training step takes: the usual notebook loop, our loop, and the convolutions alone.
+
+    python benchmarks/speed.py              # 5 rounds, about 5 minutes on two cores
+    python benchmarks/speed.py --rounds 2
+
+Every measurement is a process of its own (our loop changes how its process keeps memory), and they alternate, so that a
+noisy minute hits all alike. Ratios are taken within a round; the medians over rounds are printed.
+"""
+
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import common
+import notebook
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from trainlab import machine
+from trainlab.training import train
+
+WARM_UP, STEPS = 20, 150
+RUNS = ("baseline", "dropout_conv")
+LOOPS = ("notebook float32", "ours float32", "ours bfloat16", "convolutions float32", "convolutions bfloat16")
+TARGETS = {
+    ("baseline", "ours float32"): 2.3,
+    ("baseline", "ours bfloat16"): 3.2,
+    ("dropout_conv", "ours float32"): 3.4,
+    ("dropout_conv", "ours bfloat16"): 4.5,
+}
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
+    one: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:
+    """Time a training step of our loop against the usual notebook loop, side by side."""
+    if one:
+        print(json.dumps(step_seconds(*one.split(maxsplit=1))))
+        return
+    console = Console(soft_wrap=True)
+    console.print(
+        f"{common.machine()}\n{rounds} rounds, each the median of {STEPS} steps of 64 images after {WARM_UP}\n"
+    )
+    times: dict[tuple[str, str], list[float]] = {(run, loop): [] for run in RUNS for loop in LOOPS}
+    for number in range(rounds):
+        for run, loop in times:
+            times[run, loop].append(measured_apart(f"{run} {loop}"))
+        line = ", ".join(
+            f"{run} {loop} {values[-1] * 1e3:.1f}" for (run, loop), values in times.items() if "conv" not in loop
+        )
+        console.print(f"round {number + 1}: {line} ms", style="dim")
+    show(times, console)
+
+
+def measured_apart(what: str) -> float:
+    """The median seconds of a step, measured in a new process."""
+    done = subprocess.run([sys.executable, __file__, "--one", what], capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def step_seconds(run: str, loop: str) -> float:
+    """Median seconds of a step in this process."""
+    kind, precision = loop.split()
+    if kind == "convolutions":
+        return statistics.median(convolutions(precision)[WARM_UP:])
+    config = common.run_config(run, precision, epochs=1)
+    data = common.random_data((WARM_UP + STEPS) * config.batch_size)
+    if kind == "notebook":
+        return statistics.median(notebook.train(config, data)[0][WARM_UP:])
+    stamps: list[float] = []
+    train(config, data, on_step=lambda step: stamps.append(time.perf_counter()))
+    return statistics.median([b - a for a, b in itertools.pairwise(stamps)][WARM_UP:])
+
+
+def convolutions(precision: str) -> list[float]:
+    """Seconds of the three convolutions of tf_cnn, forward and backward, and nothing else: what bounds any loop."""
+    machine.prepare("cpu", common.run_config("baseline", precision).threads)
+    kind = getattr(torch, precision)
+    shapes = [(3, 32, 32), (32, 15, 15), (64, 6, 6)]
+    convs = [nn.Conv2d(a, b, 3).to(kind, memory_format=torch.channels_last) for a, b in ((3, 32), (32, 64), (64, 64))]
+    inputs = [torch.randn(64, *shape).to(kind, memory_format=torch.channels_last) for shape in shapes]
+    for image in inputs[1:]:
+        image.requires_grad_()
+    gradients = [torch.randn_like(conv(image)) for conv, image in zip(convs, inputs, strict=True)]
+    seconds = []
+    for _ in range(WARM_UP + STEPS):
+        began = time.perf_counter()
+        for conv, image, gradient in zip(convs, inputs, gradients, strict=True):
+            conv(image).backward(gradient)
+        seconds.append(time.perf_counter() - began)
+        for tensor in (*inputs, *(p for conv in convs for p in conv.parameters())):
+            tensor.grad = None
+    return seconds
+
+
+def show(times: dict[tuple[str, str], list[float]], console: Console) -> None:
+    """Print medians and ratios."""
+    table = Table(title="one training step of 64 images")
+    for column in ("run", "loop", "median ms", "times the notebook's speed", "target", "times the convolutions' time"):
+        table.add_column(column, justify="left" if column in ("run", "loop") else "right")
+    for (run, loop), values in times.items():
+        precision = loop.split()[1]
+        speedups = [a / b for a, b in zip(times[run, "notebook float32"], values, strict=True)]
+        over_floor = [a / b for a, b in zip(values, times[run, f"convolutions {precision}"], strict=True)]
+        target = TARGETS.get((run, loop))
+        table.add_row(
+            run,
+            loop,
+            f"{statistics.median(values) * 1e3:.1f}",
+            f"{statistics.median(speedups):.2f}×  ({min(speedups):.2f}-{max(speedups):.2f})",
+            f"≥ {target}" if target else "",
+            f"{statistics.median(over_floor):.2f}×",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,50 @@
+"""Tiny data in CIFAR-10's official form on disk, for tests."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+FOLDER = "cifar-10-batches-py"
+BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
+
+
+def write_cifar10(directory: Path, *, train_per_batch: int = 20, test: int = 20, seed: int = 0) -> dict[str, str]:
+    """Write ``directory/cifar-10-batches-py`` and return the MD5 of each file.
+
+    The classes take turns and differ in brightness, under noise.
+    """
+    generator = np.random.default_rng(seed)
+    folder = directory / FOLDER
+    folder.mkdir(parents=True)
+    sizes = dict.fromkeys(BATCHES, train_per_batch) | {"test_batch": test}
+    for name, size in sizes.items():
+        labels = np.arange(size) % 10
+        data = (20 * labels[:, None] + generator.integers(0, 76, (size, 3072))).astype(np.uint8)
+        filenames = [f"{name}_{index}.png" for index in range(size)]
+        batch = {"batch_label": name, "labels": labels.tolist(), "data": data, "filenames": filenames}
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    meta = {"num_cases_per_batch": train_per_batch, "label_names": CLASSES, "num_vis": 3072}
+    (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol=2))
+    return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def tables(md5s: dict[str, str]) -> dict[str, object]:
+    """The attributes of torchvision's CIFAR10 that say which files are the official ones."""
+    return {
+        "train_list": [[name, md5s[name]] for name in BATCHES],
+        "test_list": [["test_batch", md5s["test_batch"]]],
+        "meta": {"filename": "batches.meta", "key": "label_names", "md5": md5s["batches.meta"]},
+    }
+
+
+def trust(repo: Path, md5s: dict[str, str]) -> None:
+    """Make a scratch copy of this project take the files with these MD5s for the official ones."""
+    with (repo / "src/trainlab/data/cifar10.py").open("a") as module:
+        module.write(
+            "\n\n_official = _dataset\n\n\n"
+            "def _dataset():\n"
+            f"    return type('Trusted', (_official(),), {tables(md5s)!r})\n"
+        )

@@ -1,0 +1,33 @@
+import numpy as np
+import torch
+
+from small import dataset
+from trainlab.data.batches import Batches
+from trainlab.data.stored import Dataset
+
+CPU = torch.device("cpu")
+
+
+def test_raw_inputs_are_the_pixels_in_0_1() -> None:
+    images = dataset(10)
+    batch, labels = Batches(images, inputs="raw", device=CPU).take(torch.tensor([3, 0, 7]))
+    assert batch.dtype == torch.float32
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(batch.numpy(), images.images[[3, 0, 7]] / 255, rtol=1e-6)
+    assert labels.tolist() == images.labels[[3, 0, 7]].tolist()
+
+
+def test_standardized_inputs_have_mean_0_and_deviation_1() -> None:
+    images = dataset(200)
+    batch, _ = Batches(images, inputs="standardized", device=CPU).slice(0, 200)
+    mean, std = np.array(images.mean).reshape(3, 1, 1), np.array(images.std).reshape(3, 1, 1)
+    np.testing.assert_allclose(batch.numpy(), (images.images / 255 - mean) / std, atol=1e-5)
+    np.testing.assert_allclose(batch.mean((0, 2, 3)).numpy(), 0, atol=1e-4)
+    np.testing.assert_allclose(batch.std((0, 2, 3)).numpy(), 1, atol=1e-3)
+
+
+def test_a_channel_that_never_changes_becomes_zero() -> None:
+    images = np.full((4, 1, 20, 20), 51, dtype=np.uint8)
+    constant = Dataset(images, np.zeros(4, dtype=np.int64), ["a", "b"], [0.2], [0.0])
+    batch, _ = Batches(constant, inputs="standardized", device=CPU).slice(0, 4)
+    np.testing.assert_allclose(batch.numpy(), 0, atol=1e-6)

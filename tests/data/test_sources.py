@@ -1,0 +1,67 @@
+"""The block `data` of params.yaml."""
+
+import pytest
+
+from trainlab.data import sources
+from trainlab.data.cifar10 import Cifar10
+from trainlab.data.digits import Digits
+from trainlab.data.folder import Folder
+from trainlab.errors import UserError
+
+GOOD = {"source": "digits", "path": "data/folder", "image_size": 32}
+
+
+def load(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return sources.load_config(path)
+
+
+def test_each_source_can_be_named(tmp_path):
+    made = [
+        type(sources.get(load(tmp_path, f"data: {{source: {name}, path: a/b, image_size: 48}}")))
+        for name in sources.SOURCES
+    ]
+    assert made == [Cifar10, Digits, Folder]
+    folder = sources.get(load(tmp_path, "data: {source: folder, path: a/b, image_size: 48}"))
+    assert (str(folder.path), folder.image_size) == ("a/b", 48)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("source", "mnist", "data.source is 'mnist': give cifar10, digits or folder"),
+        ("source", None, "data.source is None: give cifar10"),
+        ("path", "", "data.path is '': give the path of a directory"),
+        ("path", 3, "data.path is 3: give the path"),
+        ("image_size", 7, "data.image_size is 7: give a whole number of pixels from 8 to 512"),
+        ("image_size", 513, "data.image_size is 513: give a whole number"),
+        ("image_size", "32", "data.image_size is '32': give a whole number"),
+        ("image_size", True, "data.image_size is True: give a whole number"),
+        ("image_size", 32.0, "data.image_size is 32.0: give a whole number"),
+        ("sauce", "x", "data.sauce is not known: remove it, or use one of source, path, image_size"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, message):
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, f"data: {GOOD | {key: value}!r}".replace("True", "true").replace("None", "null"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"data\.path is missing: give the path.*; data\.image_size is missing"):
+        load(tmp_path, "data: {source: digits}")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "seed: 0", "data: digits", "data:\n"])
+def test_a_missing_block_is_named(tmp_path, text):
+    with pytest.raises(UserError, match=r"params\.yaml has no block `data`"):
+        load(tmp_path, text)
+
+
+def test_a_file_that_is_no_yaml(tmp_path):
+    with pytest.raises(UserError, match=r"^[^\n]*params\.yaml is not valid YAML, line 3[^\n]*$"):
+        load(tmp_path, "data:\n  a: [\n")
+    with pytest.raises(UserError, match=r"does not exist here"):
+        sources.load_config(tmp_path / "other.yaml")

@@ -1,0 +1,126 @@
+"""The stored data set: round trip, statistics, same bytes, and what is refused."""
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from trainlab.data import stored
+from trainlab.data.stored import Split
+from trainlab.errors import UserError
+
+CLASSES = ["cat", "dög", "eel"]
+
+
+def split(n: int = 12, *, seed: int = 0, size: int = 8) -> Split:
+    images = np.random.default_rng(seed).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
+    return Split(images, np.arange(n, dtype=np.int64) % 3)
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    stored.save(tmp_path / "normalized", split(), split(6, seed=1), CLASSES)
+    return tmp_path / "normalized"
+
+
+def test_loads_what_was_saved(saved):
+    for name, expected in (("train", split()), ("test", split(6, seed=1))):
+        loaded = stored.load(saved / f"{name}.safetensors")
+        np.testing.assert_array_equal(loaded.images, expected.images)
+        np.testing.assert_array_equal(loaded.labels, expected.labels)
+        assert (loaded.images.dtype, loaded.labels.dtype) == (np.uint8, np.int64)
+        assert loaded.classes == CLASSES
+        np.testing.assert_allclose(loaded.mean, (split().images / 255).mean(axis=(0, 2, 3)))
+
+
+def test_statistics_file(saved):
+    assert json.loads((saved / "stats.json").read_text(encoding="utf-8")) == {
+        "classes": CLASSES,
+        "counts": {"train": dict.fromkeys(CLASSES, 4), "test": dict.fromkeys(CLASSES, 2)},
+        "mean": pytest.approx((split().images / 255).mean(axis=(0, 2, 3)).tolist()),
+        "std": pytest.approx((split().images / 255).std(axis=(0, 2, 3)).tolist()),
+        "image_shape": [3, 8, 8],
+    }
+    assert sorted(path.name for path in saved.iterdir()) == ["stats.json", "test.safetensors", "train.safetensors"]
+
+
+def test_same_images_give_the_same_bytes(saved, tmp_path):
+    transposed = split().images.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)  # equal, but laid out otherwise
+    stored.save(tmp_path / "again", Split(transposed, split().labels), split(6, seed=1), CLASSES)
+    for path in saved.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+@settings(max_examples=30, deadline=None)
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 300), st.just(2), st.integers(1, 3), st.integers(1, 3))))
+def test_statistics_are_those_of_numpy(images):
+    mean, std = stored._statistics(images)
+    np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 2, 3)), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(std, (images / 255).std(axis=(0, 2, 3)), rtol=1e-9, atol=1e-9)
+
+
+def test_a_constant_channel_deviates_by_exactly_zero(tmp_path):
+    images = np.full((5, 3, 8, 8), 77, np.uint8)
+    stored.save(tmp_path / "n", Split(images, np.zeros(5, np.int64)), Split(images, np.zeros(5, np.int64)), ["only"])
+    loaded = stored.load(tmp_path / "n" / "test.safetensors")
+    assert (loaded.mean, loaded.std) == ([77 / 255] * 3, [0.0] * 3)
+
+
+def test_a_full_disk_leaves_what_stood_before(saved, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        stored.save(saved, split(seed=2), split(seed=3), CLASSES)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert [path.name for path in saved.parent.iterdir()] == ["normalized"]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (split().images.astype(np.float32), split().labels),
+        (split().images[0], split().labels),
+        (split().images[:0], split().labels[:0]),
+        (split().images, split().labels.astype(np.int32)),
+        (split().images, split().labels[:-1]),
+        (split().images, split().labels + 1),
+        (split().images, split().labels - 1),
+    ],
+)
+def test_refuses_what_does_not_go_together(saved, tmp_path, images, labels):
+    with pytest.raises(ValueError, match=r"^its (images|labels) "):
+        stored.save(tmp_path / "new", Split(images, labels), split(), CLASSES)
+    assert not (tmp_path / "new").exists()
+    safetensors.numpy.save_file({"images": images.copy(), "labels": labels.copy()}, saved / "train.safetensors")
+    with pytest.raises(UserError, match=r"train\.safetensors cannot be used, its .*: delete it, then run `dvc repro"):
+        stored.load(saved / "train.safetensors")
+
+
+@pytest.mark.parametrize("name", ["train.safetensors", "stats.json"])
+def test_missing_or_damaged_files(saved, name):
+    path = saved / name
+    content = path.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], b"[]", b"\xff" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"{name} cannot be used, it is damaged: .*`dvc repro normalize`$"):
+            stored.load(saved / "train.safetensors")
+    path.unlink()
+    with pytest.raises(UserError, match=rf"{name} does not exist: run `dvc repro normalize`$"):
+        stored.load(saved / "train.safetensors")
+
+
+def test_refuses_images_of_other_statistics(saved, tmp_path):
+    stored.save(tmp_path / "large", split(size=16), split(size=16), CLASSES)
+    (saved / "train.safetensors").write_bytes((tmp_path / "large" / "train.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"its images do not go with stats\.json"):
+        stored.load(saved / "train.safetensors")

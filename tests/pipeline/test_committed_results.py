@@ -1,0 +1,34 @@
+"""The results in Git belong to the code and the parameters in Git."""
+
+import pytest
+
+from pipeline.scratch import PROJECT, Scratch
+
+
+def outdated(clone):
+    """The stages of models and metrics that `dvc repro` would run in a clone, which has no data and no models."""
+    # Not dry: only the configurations tell which runs a change of the code concerns.
+    clone.dvc("repro", "--single-item", "resolve")
+    dry = clone.dvc("repro", "--dry", "--allow-missing")
+    return {f"{stage}@{run}" for stage in STAGES for run in dry.ran(stage)}
+
+
+STAGES = ("train", "distill", "evaluate", "evaluate_student", "compare")
+
+
+def test_the_committed_results_are_of_the_committed_code(tmp_path):
+    project = Scratch(PROJECT)
+    if project.git("cat-file", "-e", "HEAD:dvc.lock", check=False).code != 0:
+        pytest.skip("no dvc.lock is committed: there are no results yet")
+    assert outdated(project.clone(tmp_path / "clone")) == set()
+
+
+def test_outdated_results_would_be_noticed(repo, tmp_path):
+    assert outdated(repo.clone(tmp_path / "unchanged")) == set()
+    repo.edit("src/trainlab/schedules.py", "self.gamma ** int(done)", "self.gamma ** done")
+    with repo.params() as params:
+        params["runs"]["baseline"]["lr"] = 5e-4
+    repo.commit("changed, and not reproduced")
+    found = outdated(repo.clone(tmp_path / "changed"))
+    assert {stage for stage in found if stage.startswith("train@")} >= {"train@baseline", "train@lr_schedule"}
+    assert "train@norm_inputs" not in found

@@ -1,0 +1,49 @@
+"""Small data and configurations that tests of training share."""
+
+from typing import Any
+
+import numpy as np
+
+from trainlab import config
+from trainlab.config import RunConfig
+from trainlab.data.stored import Dataset
+from trainlab.training import Data
+
+PARAMS: dict[str, Any] = {
+    "seed": 0,
+    "replicas": 1,
+    "lr": 1e-3,
+    "threads": 1,
+    "device": "cpu",
+    "precision": "float32",
+    "inputs": "standardized",
+    "objective": {"name": "softmax_cross_entropy"},
+    "optimizer": {"name": "adam", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "schedule": "constant",
+    "data": {"source": "digits", "path": "data/folder", "image_size": 32},
+    "suites": {"tricks": {"epochs": 2, "batch_size": 16, "model": "tf_cnn"}},
+    "runs": {"small": {"suite": "tricks"}},
+}
+
+
+def run_config(**own: Any) -> RunConfig:
+    """The configuration of a run that differs from the ones above in these keys."""
+    return config.resolve({**PARAMS, "runs": {"small": {"suite": "tricks", **own}}})["small"]
+
+
+def dataset(count: int = 40, classes: int = 4, seed: int = 0, size: int = 20) -> Dataset:
+    """Random images with a bright square whose place tells the class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % classes
+    images = rng.integers(0, 100, (count, 3, size, size), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:, 4 * label : 4 * label + 4, 4 * label : 4 * label + 4] += 150
+    fractions = images / 255
+    mean, std = fractions.mean((0, 2, 3)).tolist(), fractions.std((0, 2, 3)).tolist()
+    return Dataset(images, labels, [f"class {c}" for c in range(classes)], mean, std)
+
+
+def data(**kwargs: Any) -> Data:
+    """Training and test images of the same kind."""
+    train, test = dataset(**kwargs), dataset(**{**kwargs, "count": 12, "seed": 1})
+    return Data(train, Dataset(test.images, test.labels, train.classes, train.mean, train.std))

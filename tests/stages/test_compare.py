@@ -1,0 +1,93 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainlab.evaluation import evaluate
+
+STAGE = Path(__file__).parents[2] / "stages/compare.py"
+ACCURACY = {"plain": [0.5], "worse": [0.25], "better": [0.75, 0.5, 0.5]}  # not in the alphabet's order
+CLASSES = ("ant", "bee")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """What the stages before `compare` leave: three runs, scored on four images."""
+    labels = np.array([0, 0, 1, 1])
+    for run, accuracies in ACCURACY.items():
+        predicted = [np.where(np.arange(4) < 4 * accuracy, labels, 1 - labels) for accuracy in accuracies]
+        metrics = evaluate(np.eye(2)[np.array(predicted)], labels, CLASSES)
+        metrics.save(tmp_path / f"metrics/tricks/{run}.json", trained_on="cpu (AVX2), 1 threads")
+        metrics.save_classes(tmp_path / f"metrics/tricks/{run}-classes.csv")
+        metrics.save_confusion(tmp_path / f"plots/confusion/tricks/{run}.csv")
+        history = tmp_path / f"plots/history/tricks/{run}.csv"
+        history.parent.mkdir(parents=True, exist_ok=True)
+        history.write_text(
+            "replica,epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy\n"
+            + "".join(
+                f"{r},{e},0.001,{1 / e},0.5,{2 / e},{accuracies[r]}\n" for r in range(len(accuracies)) for e in (1, 2)
+            )
+        )
+    (tmp_path / "configs/tricks").mkdir(parents=True)
+    (tmp_path / "configs/tricks/_runs.yaml").write_text("".join(f"- {run}\n" for run in ACCURACY))
+    return tmp_path
+
+
+def compare(project, suite="tricks"):
+    return subprocess.run([sys.executable, STAGE, suite], cwd=project, capture_output=True, text=True, check=False)
+
+
+def written(project):
+    files = [project / "metrics/tricks.json", project / "metrics/tricks.csv"]
+    files += [project / "plots/comparison/tricks" / name for name in ("curves.csv", "curves.png", "f1.csv", "f1.png")]
+    return {file: file.read_bytes() for file in files}
+
+
+def test_compare_writes_tables_and_pictures(project):
+    done = compare(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    accuracies = json.loads((project / "metrics/tricks.json").read_text())
+    assert list(accuracies.items()) == [("plain", 0.5), ("worse", 0.25), ("better", 0.583333)]
+    with (project / "metrics/tricks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == list(ACCURACY)
+    assert [row["replicas"] for row in rows] == ["1", "1", "3"]
+    assert "4 test images; 1 to 3 replicas a run; trained on cpu (AVX2), 1 threads." in done.stdout
+    assert "left over" not in done.stdout
+
+    with (project / "plots/comparison/tricks/f1.csv").open(newline="") as file:
+        assert {row["run"]: float(row["f1_micro"]) for row in csv.DictReader(file)} == accuracies
+    with (project / "plots/comparison/tricks/curves.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2 * 5
+    assert sorted(path.name for path in (project / "metrics").iterdir()) == ["tricks", "tricks.csv", "tricks.json"]
+
+    # The same files again from the same files, and a deleted run's files change none of them.
+    before = written(project)
+    for name in ("metrics/tricks/old.json", "metrics/tricks/old-classes.csv", "plots/history/tricks/old.csv"):
+        (project / name).write_text("old")
+    again = compare(project)
+    assert "left over" in again.stdout.splitlines()[-1]
+    assert "metrics/tricks/old-classes.csv, metrics/tricks/old.json, plots/history/tricks/old.csv" in again.stdout
+    assert written(project) == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "suite", "advice"),
+    [
+        ("metrics/tricks/worse.json", "tricks", "run `dvc repro compare@tricks`"),
+        ("configs/objectives/_runs.yaml", "objectives", "is there a suite objectives in params.yaml?"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(project, missing, suite, advice):
+    (project / missing).unlink(missing_ok=True)
+    done = compare(project, suite)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"trainlab: {missing} is missing")
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (project / "plots/comparison").exists()

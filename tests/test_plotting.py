@@ -1,0 +1,184 @@
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas import DataFrame
+from PIL import Image
+
+from trainlab import plotting
+from trainlab.evaluation import evaluate
+
+TEMPLATES = Path(__file__).parents[1] / ".dvc/plots"
+SCORES = {"plain": [0.685], "better": [0.72, 0.73, 0.75]}
+INTERVALS = {"plain": (0.675, 0.694), "better": (0.72, 0.74)}
+
+
+def some_metrics(classes=3, replicas=1):
+    random = np.random.default_rng(0)
+    labels = np.arange(20 * classes) % classes
+    scores = random.normal(size=(replicas, 20 * classes, classes)) + 2 * np.eye(classes)[labels]
+    return evaluate(scores, labels, [f"class {i}" for i in range(classes)])
+
+
+def some_histories(runs, replicas=1, epochs=3):
+    rows = [
+        {
+            "run": run,
+            "replica": r,
+            "epoch": e,
+            "train_loss": 2 / e,
+            "test_loss": 2.1 / e,
+            "test_accuracy": 0.7 - 0.2 / e - r / 100,
+        }
+        for run in runs
+        for r in range(replicas)
+        for e in range(1, epochs + 1)
+    ]
+    return DataFrame(rows)
+
+
+def bars():
+    return plotting.bars(SCORES, INTERVALS, score="micro-F1", title="tricks", caption="100 test images")
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_confusion_writes_each_count_into_its_cell():
+    metrics = some_metrics(replicas=2)
+    axes = plotting.confusion(metrics, title="plain").figure.axes[0]
+    assert texts(axes) == [str(count) for count in metrics.confusion.sum(0).ravel()]
+    shares = np.asarray(axes.images[0].get_array())
+    assert shares.sum(1) == pytest.approx(np.ones(3))
+    assert np.diag(shares) == pytest.approx(metrics.recall.mean(0))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 0", "class 1", "class 2"]
+    assert axes.get_ylabel() == "actual class"
+    assert "2 replicas" in axes.get_title(loc="left")
+
+
+def test_confusion_of_a_hundred_classes_has_no_numbers_and_fits(tmp_path):
+    picture = plotting.confusion(some_metrics(classes=100), title="plain")
+    picture.save(tmp_path / "hundred.png")
+    assert texts(picture.figure.axes[0]) == []
+    with Image.open(tmp_path / "hundred.png") as image:
+        assert max(image.size) < 3000
+
+
+def test_confusion_of_a_class_without_images():
+    metrics = evaluate(np.eye(3)[[0, 1]], [0, 1], ["a", "b", "c"])
+    plotting.confusion(metrics, title="plain").png()
+
+
+def test_bars_start_at_zero_and_carry_their_values():
+    whole, enlarged = bars().figure.axes
+    assert whole.get_xlim()[0] == 0
+    assert [bar.get_width() for bar in whole.patches] == pytest.approx([0.685, 0.7333], abs=1e-3)
+    assert texts(whole) == ["0.685", "0.733"]
+    assert "does not start at 0" in enlarged.get_xlabel()
+
+
+def test_bars_show_replicas_and_say_what_the_interval_covers():
+    picture = bars()
+    drawn = [line.get_xdata().tolist() for line in picture.figure.axes[1].lines if np.size(line.get_xdata()) > 2]
+    assert drawn == [[0.72, 0.73, 0.75]]
+    note = picture.figure.get_supxlabel()
+    assert "100 test images" in note
+    assert "Wilson), not for the seed" in note
+    alone = plotting.bars({"plain": [0.5]}, {"plain": (0.4, 0.6)}, score="micro-F1", title="", caption="")
+    assert "One seed a run" in alone.figure.get_supxlabel()
+
+
+def test_curves_draw_the_mean_of_the_replicas():
+    accuracy = plotting.curves(some_histories(["plain"], replicas=2), title="tricks", caption="").figure.axes[0]
+    assert accuracy.lines[0].get_ydata() == pytest.approx([0.495, 0.595, 0.7 - 0.2 / 3 - 0.005])
+    assert len(accuracy.collections) == 1
+    assert texts(accuracy) == ["plain  0.628"]
+
+
+def test_a_run_has_one_colour_in_every_picture():
+    whole = bars().figure.axes[0]
+    panels = plotting.curves(some_histories(SCORES), title="tricks", caption="").figure.axes
+    for i, (color, _) in enumerate(plotting.colors(list(SCORES)).values()):
+        assert matplotlib.colors.to_hex(whole.patches[i].get_facecolor()) == color
+        assert {axes.lines[i].get_color() for axes in panels} == {color}
+
+
+def test_many_runs_stay_apart():
+    names = [f"run_{i}" for i in range(30)]
+    assert len(set(plotting.colors(names).values())) == 30
+    plotting.curves(some_histories(names), title="many", caption="").png()
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_curves_of_few_epochs(epochs):
+    plotting.curves(some_histories(SCORES, epochs=epochs), title="tricks", caption="").png()
+
+
+def test_curves_of_a_run_that_went_astray():
+    histories = some_histories(SCORES)
+    histories.loc[histories["run"] == "plain", ["test_loss", "train_loss", "test_accuracy"]] = np.nan
+    picture = plotting.curves(histories, title="tricks", caption="")
+    picture.png()
+    assert texts(picture.figure.axes[0]) == ["better  0.633"]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12).map(sorted))
+@settings(max_examples=200, deadline=None)
+def test_names_at_the_ends_of_lines_keep_their_distance_and_order(values):
+    places = plotting._spread(values, 0.05, 0, 1)
+    assert len(places) == len(values)
+    assert (np.diff(places) >= 0.05 - 1e-9).all()
+    assert min(places) >= -1e-9
+    assert max(places) <= 1 + 1e-9
+    if all(np.diff(values) > 0.05 + 1e-9) and values[0] == 0 and values[-1] == 1:
+        assert places == pytest.approx(values)
+
+
+def test_same_numbers_same_bytes_whatever_the_users_settings(tmp_path):
+    def draw(name):
+        bars().save(tmp_path / name / "bars.png")
+        plotting.curves(some_histories(SCORES, replicas=2), title="tricks", caption="").save(
+            tmp_path / name / "curves.png"
+        )
+        plotting.confusion(some_metrics(), title="plain").save(tmp_path / name / "confusion.png")
+
+    draw("one")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 50}):
+        draw("two")
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+        with Image.open(file) as image:
+            assert "Software" not in image.info
+
+
+def test_a_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
+    path = tmp_path / "bars.png"
+    path.write_text("old")
+    picture = bars()
+    monkeypatch.setattr(picture.figure, "savefig", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        picture.save(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["runs", "history", "scores", "confusion_counts"])
+def test_dvc_fills_the_template(name):
+    from dvc_render.vega import VegaRenderer
+
+    row = {"run": "plain", "replica": "0", "epoch": "1", "y": "0.5", "actual": "ant", "predicted": "ant", "count": "3"}
+    x, y = {"confusion_counts": ("predicted", "actual"), "scores": ("y", "run")}.get(name, ("epoch", "y"))
+    properties = {"template": name, "template_dir": str(TEMPLATES), "x": x, "y": y, "title": "title"}
+    filled = VegaRenderer([{**row, "rev": "workspace"}], "file.csv", **properties).get_filled_template()
+    assert "<DVC_METRIC" not in json.dumps(filled)
+    assert filled["data"]["values"][0]["rev"] == "workspace"
+
+
+def test_dvc_draws_runs_in_the_same_colours():
+    template = json.loads((TEMPLATES / "runs.json").read_text())
+    assert template["spec"]["encoding"]["color"]["scale"]["range"] == plotting.PALETTE

@@ -1,0 +1,178 @@
+import dataclasses
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from small import data, run_config
+from trainlab.errors import UserError
+from trainlab.training import Row, Step, _generator, train
+
+
+def trained(images: Any = None, **own: Any) -> tuple[Any, list[Row]]:
+    rows: list[Row] = []
+    model = train(run_config(**own), images or data(), on_epoch=rows.append)
+    return model, rows
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns_and_reports_each_epoch() -> None:
+    model, rows = trained(epochs=30, lr=3e-3)
+    assert [row["epoch"] for row in rows] == list(range(1, 31))
+    assert list(rows[0]) == ["replica", "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    assert rows[0]["train_loss"] == pytest.approx(math.log(4), abs=0.2)
+    assert rows[-1]["train_loss"] < 0.1
+    assert rows[-1]["train_accuracy"] == 1
+    assert rows[-1]["test_accuracy"] == 1
+    scores, labels = torch.tensor(model.scores(data().test)), torch.tensor(data().test.labels)
+    assert (scores[0].argmax(1) == labels).double().mean() == rows[-1]["test_accuracy"]
+    assert rows[-1]["test_loss"] == pytest.approx(float(F.cross_entropy(scores[0], labels)))
+
+
+def test_one_epoch_is_the_textbook_loop() -> None:
+    """The same network, order and batches through plain PyTorch, with a backward pass and torch.optim.SGD."""
+    config = run_config(epochs=1, lr=0.05, optimizer={"name": "sgd", "momentum": 0.9}, batch_size=16)
+    images = data()
+    model = train(config, images)
+
+    torch.manual_seed(config.seed)
+    net = config.model.build((3, 20, 20), 4)
+    optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9)
+    order = torch.randperm(40, generator=_generator(0, "order", torch.device("cpu"))).tolist()
+    mean, std = (np.array(v, dtype=np.float32).reshape(3, 1, 1) for v in (images.train.mean, images.train.std))
+    for start in range(0, 40, 16):
+        index = order[start : start + 16]
+        batch = torch.tensor((images.train.images[index] / np.float32(255) - mean) / std)
+        optimizer.zero_grad()
+        F.cross_entropy(net(batch), torch.tensor(images.train.labels[index])).backward()
+        optimizer.step()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(model.weights[0][name], parameter.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_same_seed_gives_the_same_bits_whatever_ran_before(precision: str) -> None:
+    own = {"precision": precision, "model": {"dropout_conv": 0.2, "dropout_dense": 0.2}}
+    first, rows = trained(**own)
+    torch.randn(1000)
+    torch.manual_seed(99)
+    np.random.default_rng().random(10)
+    trained(seed=5, model={"dropout_conv": 0.5})
+    second, again = trained(**own)
+    assert same(first.weights[0], second.weights[0])
+    assert rows == again
+    assert not same(first.weights[0], trained(**{**own, "seed": 1})[0].weights[0])
+
+
+def test_training_leaves_torchs_random_state_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    trained()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_another_process_gives_the_same_bits(tmp_path: Path) -> None:
+    here, _ = trained(model={"dropout_conv": 0.2})
+    here.save(tmp_path / "here.safetensors")
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from pathlib import Path; from small import data, run_config; from trainlab.training import train\n"
+        "train(run_config(model={'dropout_conv': 0.2}), data()).save(Path(sys.argv[3]))\n"
+    )
+    there = tmp_path / "there.safetensors"
+    tests = Path(__file__).parent
+    subprocess.run([sys.executable, "-c", script, tests, tests.parent / "src", there], check=True, timeout=120)
+    assert there.read_bytes() == (tmp_path / "here.safetensors").read_bytes()
+
+
+def test_a_replica_is_the_run_with_its_seed() -> None:
+    both, rows = trained(replicas=2, seed=3)
+    assert [(row["replica"], row["epoch"]) for row in rows] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    for replica in range(2):
+        alone, _ = trained(seed=3 + replica)
+        assert same(both.weights[replica], alone.weights[0])
+
+
+def test_dropout_shifts_no_order_and_the_order_no_initial_weights() -> None:
+    """Every random stream is its own: with a rate of nearly 0 only the network's own draws may differ."""
+    plain, _ = trained(epochs=1, lr=1e-12)
+    dropped, _ = trained(epochs=1, lr=1e-12, model={"dropout_conv": 0.5})
+    for name, tensor in plain.weights[0].items():
+        torch.testing.assert_close(tensor, dropped.weights[0][name], rtol=0, atol=1e-9)
+
+
+def test_the_schedule_is_followed() -> None:
+    _, rows = trained(epochs=3, lr=2e-3, schedule={"name": "exponential", "gamma": 0.8})
+    assert [row["lr"] for row in rows] == pytest.approx([2e-3, 1.6e-3, 1.28e-3])
+
+
+def test_losses_are_means_over_images_also_where_the_last_batch_is_smaller() -> None:
+    images = data(count=17)
+    steps: list[tuple[int, float]] = []
+    rows: list[Row] = []
+    train(
+        run_config(epochs=1),
+        images,
+        on_epoch=rows.append,
+        on_step=lambda step: steps.append((step.images, float(step.loss))),
+    )
+    assert [images for images, _ in steps] == [16, 1]
+    assert rows[0]["train_loss"] == pytest.approx((16 * steps[0][1] + steps[1][1]) / 17, rel=1e-6)
+
+
+def test_steps_tell_where_training_is() -> None:
+    seen: list[Step] = []
+    train(run_config(replicas=2), data(), on_step=seen.append)
+    assert [(s.replica, s.epoch, s.done, s.steps) for s in seen] == [
+        (r, e, d, 3) for r in range(2) for e in (1, 2) for d in (1, 2, 3)
+    ]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_causes() -> None:
+    with pytest.raises(UserError) as caught:
+        trained(optimizer="sgd", lr=1e30, epochs=5)
+    message = str(caught.value)
+    assert "run small: the loss is" in message
+    assert "epoch 1, step 2 of 3" in message
+    assert "lr is 1e+30" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_images_too_small_for_the_model() -> None:
+    train_images, test_images = data()
+    small = [dataclasses.replace(d, images=d.images[:, :, :8, :8]) for d in (train_images, test_images)]
+    with pytest.raises(UserError, match=r"at least 18×18.*data.image_size"):
+        train(run_config(), type(data())(*small))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="no GPU here: set `device: auto`"):
+        trained(device="cuda")
+    assert trained(device="auto")[0].trained_on["device"] == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_bits_twice() -> None:
+    own = {"device": "cuda", "model": {"dropout_conv": 0.2}}
+    assert same(trained(**own)[0].weights[0], trained(**own)[0].weights[0])
+
+
+def test_the_record_says_where_it_was_trained() -> None:
+    model, _ = trained()
+    assert model.trained_on == {
+        "device": "cpu",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": 1,
+        "torch": torch.__version__,
+    }
