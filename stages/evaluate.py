@@ -12,6 +12,7 @@ import _start  # noqa: F401
 from trainlab import model_file, plotting
 from trainlab.cli import run_stage
 from trainlab.data import stored
+from trainlab.errors import UserError
 from trainlab.evaluation import Predictions, evaluate
 
 
@@ -21,7 +22,10 @@ def main(run: Annotated[str, typer.Argument(help="Name of the run, as in params.
     suite = trained.config.suite
     test = stored.load(Path("data/normalized/test.safetensors"))
 
-    predictions = Predictions(trained.scores(test), test.labels, tuple(test.classes))
+    try:
+        predictions = Predictions(trained.scores(test), test.labels, tuple(test.classes))
+    except ValueError as error:
+        raise UserError(f"run {run} cannot be scored: {error}; its training diverged: try a tenth of its lr") from error
     metrics = evaluate(predictions.scores, test.labels, test.classes)
 
     predictions.save(Path("predictions") / suite / f"{run}.safetensors")

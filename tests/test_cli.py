@@ -35,7 +35,7 @@ def test_arguments_arrive_typed(capsys: pytest.CaptureFixture[str]) -> None:
         (
             OSError(errno.ENOSPC, "No space left", "models/a"),
             1,
-            "trainlab: the disk is full (writing models/a): free some space",
+            "trainlab: the disk is full (models/a): free some space",
         ),
     ],
 )

@@ -14,7 +14,8 @@ from trainlab.errors import UserError
 def run_stage(main: Callable[..., Any]) -> None:
     """Call ``main`` with the command line's arguments, typed and documented by its signature (``--help`` answers).
 
-    Exits with code 1 and one line on a :class:`~trainlab.errors.UserError` or a full disk, with 130 on Ctrl-C.
+    Exits with code 1 and one line on a :class:`~trainlab.errors.UserError`, a full disk or a missing permission, and with
+    130 on Ctrl-C.
     A defect of ours keeps its traceback.
     """
     gc.freeze()  # what the imports made lives as long as the process (stages/_start.py turned the collector off for them)
@@ -29,13 +30,12 @@ def run_stage(main: Callable[..., Any]) -> None:
     except typer.TyperException as error:  # a wrong argument
         _stop(f"{error.format_message()} Try --help.", code=2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _stop(f"the disk is full{_at(error)}: free some space, then run the same command again", code=1)
-
-
-def _at(error: OSError) -> str:
-    return f" (writing {error.filename})" if error.filename else ""
+        place = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _stop(f"the disk is full{place}: free some space, then run the same command again", code=1)
+        if isinstance(error, PermissionError):
+            _stop(f"permission denied{place}: make it yours, then run the same command again", code=1)
+        raise
 
 
 def _stop(message: str, *, code: int) -> None:

@@ -46,12 +46,13 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write tensors ``logits`` and ``labels`` as safetensors: the same predictions give the same bytes."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         # One metadata key, because safetensors writes several in random order.
         metadata = {"trainlab": json.dumps({"classes": list(self.classes)}, sort_keys=True)}
         with written_whole(path) as aside:
-            save_file({"labels": self.labels, "logits": self.scores}, aside, metadata)
+            # As bytes, because safetensors' own writer hides a full disk.
+            aside.write_bytes(save({"labels": self.labels, "logits": self.scores}, metadata))
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":

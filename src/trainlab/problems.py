@@ -44,7 +44,7 @@ def explain(
                 allowed = [str(a) for a in get_args(owner.model_fields[keys[-1]].annotation)]
                 yield f"{where} is {value!r}{suggest(value, allowed)}; one of: {', '.join(allowed)}"
             case _:
-                yield f"{where} is {value!r}: {item['msg'].replace('Input should', 'it should')}"
+                yield f"{where} is {value!r}: {item['msg'].replace('Input', 'it').replace('String', 'it')}"
 
 
 def _tags(item: Any) -> str:

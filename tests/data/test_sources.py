@@ -30,16 +30,16 @@ def test_each_source_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("source", "mnist", "data.source is 'mnist': give cifar10, digits or folder"),
-        ("source", None, "data.source is None: give cifar10"),
-        ("path", "", "data.path is '': give the path of a directory"),
-        ("path", 3, "data.path is 3: give the path"),
-        ("image_size", 7, "data.image_size is 7: give a whole number of pixels from 8 to 512"),
-        ("image_size", 513, "data.image_size is 513: give a whole number"),
-        ("image_size", "32", "data.image_size is '32': give a whole number"),
-        ("image_size", True, "data.image_size is True: give a whole number"),
-        ("image_size", 32.0, "data.image_size is 32.0: give a whole number"),
-        ("sauce", "x", "data.sauce is not known: remove it, or use one of source, path, image_size"),
+        ("source", "mnist", "data.source is 'mnist'; one of: cifar10, digits, folder"),
+        ("source", None, "data.source is None; one of: cifar10"),
+        ("path", "", "data.path is '': it should have at least 1 character"),
+        ("path", 3, "data.path is 3: it should be a valid string"),
+        ("image_size", 7, "data.image_size is 7: it should be greater than or equal to 8"),
+        ("image_size", 513, "data.image_size is 513: it should be less than or equal to 512"),
+        ("image_size", "32", "data.image_size is '32': it should be a valid integer"),
+        ("image_size", True, "data.image_size is True: it should be a valid integer"),
+        ("image_size", 32.0, "data.image_size is 32.0: it should be a valid integer"),
+        ("sauce", "x", "data.sauce is not a parameter (did you mean source?); known here: source, path, image_size"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, message):
@@ -50,18 +50,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, messa
 
 
 def test_a_missing_key_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"data\.path is missing: give the path.*; data\.image_size is missing"):
+    with pytest.raises(UserError, match=r"data\.path is missing: give it a value.*\n.*data\.image_size is missing"):
         load(tmp_path, "data: {source: digits}")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "seed: 0", "data: digits", "data:\n"])
+@pytest.mark.parametrize("text", ["seed: 0", "data: digits", "data:\n"])
 def test_a_missing_block_is_named(tmp_path, text):
     with pytest.raises(UserError, match=r"params\.yaml has no block `data`"):
         load(tmp_path, text)
 
 
 def test_a_file_that_is_no_yaml(tmp_path):
-    with pytest.raises(UserError, match=r"^[^\n]*params\.yaml is not valid YAML, line 3[^\n]*$"):
+    with pytest.raises(UserError, match=r"^[^\n]*params\.yaml: line 3: [^\n]*correct the YAML there$"):
         load(tmp_path, "data:\n  a: [\n")
-    with pytest.raises(UserError, match=r"does not exist here"):
+    with pytest.raises(UserError, match=r"other\.yaml is missing: run the stage in the root"):
         sources.load_config(tmp_path / "other.yaml")

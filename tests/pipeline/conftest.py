@@ -15,10 +15,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one worker process build `reproduced` while the others have tests that need less: they would wait for it."""
     here = [index for index, item in enumerate(items) if item.path.is_relative_to(Path(__file__).parent)]
     ours = [items[index] for index in here]
-    first, *others = sorted(ours, key=lambda item: "reproduced" not in item.fixturenames)
-    rest = sorted(others, key=lambda item: "reproduced" in item.fixturenames)
-    for index, item in zip(here, [first, *rest], strict=True):
+    first = [item for item in ours if _needs_results(item)][:1]
+    rest = sorted((item for item in ours if item not in first), key=_needs_results)
+    for index, item in zip(here, first + rest, strict=True):
         items[index] = item
+
+
+def _needs_results(item: pytest.Item) -> bool:
+    return "reproduced" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,8 @@ def prepared(build_once) -> Scratch:
         scratch.dvc("repro", "resolve", "download", "normalize")
         scratch.commit("data")
 
-    return _at(build_once("prepared", build))
+    directory = build_once("prepared", build)
+    return Scratch(directory / "repo", directory / "mirror")
 
 
 @pytest.fixture(scope="session")
@@ -59,13 +64,11 @@ def reproduced(build_once, prepared: Scratch) -> Scratch:
     """The whole pipeline with its eight tricks reproduced, and committed. Copy it before you change it."""
 
     def build(directory: Path) -> None:
-        shutil.copytree(prepared.mirror, directory / "mirror")
         scratch = prepared.copy(directory / "repo")
-        scratch.mirror = directory / "mirror"
         scratch.dvc("repro", timeout=600)
         scratch.commit("results")
 
-    return _at(build_once("reproduced", build))
+    return Scratch(build_once("reproduced", build) / "repo", prepared.mirror)
 
 
 @pytest.fixture(scope="session")
@@ -73,18 +76,13 @@ def changed(build_once, reproduced: Scratch) -> Scratch:
     """`reproduced`, and a second commit in which one run, `baseline`, trained longer. Copy it before you change it."""
 
     def build(directory: Path) -> None:
-        shutil.copytree(reproduced.mirror, directory / "mirror")
         scratch = reproduced.copy(directory / "repo")
         with scratch.params() as params:
             params["runs"]["baseline"] |= {"epochs": 15, "inputs": "standardized", "lr": 2e-3}
         scratch.dvc("repro")
         scratch.commit("train baseline longer")
 
-    return _at(build_once("changed", build))
-
-
-def _at(directory: Path) -> Scratch:
-    return Scratch(directory / "repo", directory / "mirror")
+    return Scratch(build_once("changed", build) / "repo", reproduced.mirror)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def endless(data_repo):
 
 
 @pytest.fixture
-def started(request):
+def started():
     """Start commands that are ended with the test, whatever happens."""
     processes = []
 

@@ -65,7 +65,7 @@ def test_a_mistake_is_one_line_and_leaves_what_stood_before(tmp_path):
     configure(tmp_path, "mnist")
     result = run(tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "trainlab: params.yaml: data.source is 'mnist': give cifar10, digits or folder\n"
+    assert result.stderr == "trainlab: params.yaml: data.source is 'mnist'; one of: cifar10, digits, folder\n"
 
 
 @pytest.mark.parametrize("source", ["digits", "folder"])
