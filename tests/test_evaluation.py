@@ -1,7 +1,7 @@
 import csv
 import json
-from pathlib import Path
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest

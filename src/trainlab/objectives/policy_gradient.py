@@ -1,0 +1,75 @@
+"""Learn which class to choose from the reward of one chosen class, by the policy gradient with a baseline."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor
+
+from trainlab.objectives.base import Draws, Logs, Objective
+
+
+class PolicyGradient(Objective):
+    """REINFORCE with a learned baseline, and a bonus for entropy.
+
+    The first outputs are logits of the policy, the probability of choosing each class. One class is chosen by it; it earns
+    1 if it is the label and 0 otherwise. One output more is, through a sigmoid, the baseline: the reward to expect for
+    this image. The label itself is never shown to the loss.
+
+    Parameters
+    ----------
+    entropy_weight
+        Nats of loss that a nat of the policy's entropy is worth, ≥ 0: keeps it from settling on one class too soon.
+
+    References
+    ----------
+    Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning*, section
+    4. Entropy: Mnih et al. 2016, *Asynchronous Methods for Deep Reinforcement Learning*, section 4.
+    """
+
+    name: Literal["policy_gradient"]
+    entropy_weight: float = Field(ge=0)
+
+    def num_outputs(self, num_classes: int) -> int:
+        """One more than the classes: the last predicts the baseline."""
+        return num_classes + 1
+
+    def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
+        """Gumbel noise (``[batch, classes]``): log-probabilities plus it have their argmax at a draw from the policy."""
+        uniform = torch.rand(batch, num_classes, device=generator.device, generator=generator)
+        tiny = torch.finfo(uniform.dtype).tiny  # `rand` may give 0
+        return {"gumbel": -torch.log(-torch.log(uniform.clamp(min=tiny)))}
+
+    def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
+        """The policy's surrogate loss, plus the baseline's binary cross entropy, minus the entropy's bonus.
+
+        Parameters
+        ----------
+        outputs
+            ``[batch, classes + 1]``: the policy's logits, then the baseline's.
+        labels
+            Class indices, ``[batch]``, int64.
+        draws
+            What :meth:`draw` returned for this batch.
+
+        Returns
+        -------
+        loss
+            Scalar, mean over the batch. Its gradient in the policy is (V − R)·∇log π(a), V held constant.
+        logs
+            ``reward`` and ``baseline`` (means, in [0, 1]), ``baseline_loss`` and ``entropy`` (means, in nats).
+        """
+        log_policy, baseline = F.log_softmax(outputs[:, :-1], 1), outputs[:, -1]
+        chosen = (log_policy.detach() + draws["gumbel"]).argmax(1)
+        reward = (chosen == labels).to(outputs.dtype)
+        value = torch.sigmoid(baseline.detach())
+        surrogate = ((value - reward) * log_policy.gather(1, chosen[:, None]).squeeze(1)).mean()
+        baseline_loss = F.binary_cross_entropy_with_logits(baseline, reward)
+        entropy = -(log_policy.exp() * log_policy).sum(1).mean()
+        logs = {"reward": reward.mean(), "baseline": value.mean(), "baseline_loss": baseline_loss, "entropy": entropy}
+        return surrogate + baseline_loss - self.entropy_weight * entropy, logs
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """The policy's logits."""
+        return outputs[:, :-1]

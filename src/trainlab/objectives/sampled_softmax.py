@@ -1,0 +1,93 @@
+"""Tell the label from a few sampled classes instead of from all: softmax cross entropy for very many classes."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from trainlab.objectives.base import Draws, Logs, Objective
+
+REJECTED = 1e6  # how far the score of a sample that is the label itself is lowered: its probability becomes 0
+
+
+class SampledSoftmax(Objective):
+    """Softmax cross entropy over the label and a few classes drawn uniformly, shared by the batch.
+
+    Each sample's score is raised by log(classes − 1) − log(samples that are not the label), so that the sampled sum
+    estimates the sum over all other classes. A sample equal to the label is rejected; a row whose samples are all
+    rejected has loss 0.
+
+    Parameters
+    ----------
+    n_samples
+        Classes drawn a step, with replacement, ≥ 1.
+
+    References
+    ----------
+    Jean et al. 2015, *On Using Very Large Target Vocabulary for Neural Machine Translation*, section 3. Bengio and
+    Senécal 2008, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*.
+    """
+
+    name: Literal["sampled_softmax"]
+    n_samples: int = Field(ge=1)
+
+    def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
+        """The sampled classes (``[n_samples]``, class indices), the same for every image of the batch."""
+        return {"samples": torch.randint(num_classes, (self.n_samples,), device=generator.device, generator=generator)}
+
+    def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
+        """Mean over the batch of the cross entropy of the label against label and samples.
+
+        Parameters
+        ----------
+        outputs
+            Logits, ``[batch, classes]``.
+        labels
+            Class indices, ``[batch]``, int64.
+        draws
+            What :meth:`draw` returned for this step.
+
+        Returns
+        -------
+        loss
+            Scalar, in nats.
+        logs
+            Empty.
+        """
+        of_label = outputs.gather(1, labels[:, None])
+        return self._loss(of_label, outputs[:, draws["samples"]], labels, draws["samples"], outputs.shape[1]), {}
+
+    def loss_from_features(
+        self, features: Tensor, head: nn.Linear, labels: Tensor, draws: Draws
+    ) -> tuple[Tensor, Logs]:
+        """The same loss from the input of the last layer, of which it computes only the rows that it needs.
+
+        Parameters
+        ----------
+        features
+            ``[batch, head.in_features]``.
+        head
+            The last layer, with one output a class.
+        labels, draws
+            As for :meth:`loss`.
+        """
+        samples = draws["samples"]
+        needed = torch.cat([labels, samples])
+        weight, bias = head.weight[needed], None if head.bias is None else head.bias[needed]
+        batch = len(labels)
+        of_label = (features * weight[:batch]).sum(1, keepdim=True)
+        of_samples = features @ weight[batch:].T
+        if bias is not None:
+            of_label, of_samples = of_label + bias[:batch, None], of_samples + bias[batch:]
+        return self._loss(of_label, of_samples, labels, samples, head.out_features), {}
+
+    def _loss(self, of_label: Tensor, of_samples: Tensor, labels: Tensor, samples: Tensor, num_classes: int) -> Tensor:
+        rejected = samples == labels[:, None]
+        used = (~rejected).sum(1, keepdim=True).clamp(min=1)  # where none is used, any number will do
+        correction = math.log(num_classes - 1) - torch.log(used.to(of_label.dtype))
+        scores = of_samples + correction - REJECTED * rejected.to(of_label.dtype)
+        # The label comes first.
+        return F.cross_entropy(torch.cat([of_label, scores], 1), torch.zeros_like(labels))

@@ -1,0 +1,65 @@
+"""Learn the value of each class from the reward of one chosen class (a contextual bandit)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor
+
+from trainlab.objectives.base import Draws, Logs, Objective
+
+
+class ValueFunction(Objective):
+    """Value-function estimation with an epsilon-greedy policy.
+
+    The model's outputs are logits of the expected reward of each class. For each image one class is chosen, it earns
+    1 if it is the label and 0 otherwise, and only its value is trained. The label itself is never shown to the loss.
+
+    Parameters
+    ----------
+    epsilon
+        Probability in [0, 1] of choosing a class uniformly instead of the one with the highest value.
+
+    References
+    ----------
+    Sutton and Barto, *Reinforcement Learning: An Introduction*, 2nd ed., section 2.2.
+    """
+
+    name: Literal["value_function"]
+    epsilon: float = Field(ge=0, le=1)
+
+    def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
+        """Where to explore (``[batch]``, uniform in [0, 1)) and what to choose there (``[batch]``, class indices)."""
+        device = generator.device
+        return {
+            "explore": torch.rand(batch, device=device, generator=generator),
+            "choice": torch.randint(num_classes, (batch,), device=device, generator=generator),
+        }
+
+    def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
+        """Binary cross entropy of the chosen class's value against its reward.
+
+        Parameters
+        ----------
+        outputs
+            Value logits, ``[batch, classes]``.
+        labels
+            Class indices, ``[batch]``, int64.
+        draws
+            What :meth:`draw` returned for this batch.
+
+        Returns
+        -------
+        loss
+            Scalar, mean over the batch, in nats.
+        logs
+            ``reward``: mean reward of the choices, in [0, 1].
+        """
+        explore = draws["explore"] < self.epsilon
+        chosen = torch.where(
+            explore, draws["choice"], outputs.detach().argmax(1)
+        )  # `where`, not `if`: stays capturable
+        reward = (chosen == labels).to(outputs.dtype)
+        value = outputs.gather(1, chosen[:, None]).squeeze(1)
+        return F.binary_cross_entropy_with_logits(value, reward), {"reward": reward.mean()}

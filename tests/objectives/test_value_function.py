@@ -1,0 +1,62 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainlab.objectives.value_function import ValueFunction
+
+OBJECTIVE = ValueFunction(name="value_function", epsilon=0.2)
+
+
+@given(st.integers(1, 12), st.integers(2, 12), st.integers(0, 2**31))
+def test_loss_and_gradient_are_the_closed_form(batch: int, classes: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = (3 * torch.randn(batch, classes, generator=generator, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(classes, (batch,), generator=generator)
+    draws = OBJECTIVE.draw(batch, classes, generator=generator)
+    loss, logs = OBJECTIVE.loss(outputs, labels, draws)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+
+    values = outputs.detach()
+    losses, expected = [], torch.zeros_like(values)
+    for i in range(batch):
+        explores = float(draws["explore"][i]) < 0.2
+        action = int(draws["choice"][i]) if explores else int(values[i].argmax())
+        reward, value = float(action == labels[i]), 1 / (1 + math.exp(-float(values[i, action])))
+        losses.append(-math.log(value if reward else 1 - value))
+        expected[i, action] = (value - reward) / batch  # only the chosen class learns
+    assert float(loss.detach()) == pytest.approx(sum(losses) / batch)
+    assert torch.allclose(gradient, expected)
+    assert 0 <= float(logs["reward"]) <= 1
+
+
+def test_actions_are_epsilon_greedy() -> None:
+    batch, classes = 200_000, 4
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.tensor([0.0, 2.0, 1.0, -1.0]).expand(batch, classes)
+    draws = OBJECTIVE.draw(batch, classes, generator=generator)
+    for label, probability in enumerate([0.05, 0.85, 0.05, 0.05]):
+        _, logs = OBJECTIVE.loss(outputs, torch.full((batch,), label), draws)  # the reward counts the label's choices
+        assert float(logs["reward"]) == pytest.approx(
+            probability, abs=5 * (probability * (1 - probability) / batch) ** 0.5
+        )
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_extreme_outputs_and_a_batch_of_one_stay_finite(kind: torch.dtype) -> None:
+    outputs = torch.tensor([[1e4, -1e4, 0.0]], dtype=kind, requires_grad=True)
+    for choice in range(3):
+        draws = {"explore": torch.tensor([0.1]), "choice": torch.tensor([choice])}
+        loss, _ = OBJECTIVE.loss(outputs, torch.tensor([1]), draws)
+        (gradient,) = torch.autograd.grad(loss, outputs)
+        assert math.isfinite(float(loss.detach()))
+        assert bool(torch.isfinite(gradient).all())
+
+
+def test_the_label_reaches_the_loss_through_the_reward_alone() -> None:
+    outputs = torch.tensor([[3.0, 0.0, 0.0]])
+    draws = {"explore": torch.tensor([0.9]), "choice": torch.tensor([0])}
+    wrong = [float(OBJECTIVE.loss(outputs, torch.tensor([label]), draws)[0]) for label in (1, 2)]
+    assert wrong[0] == wrong[1]
