@@ -1,6 +1,7 @@
 """Imported first by every stage: makes this checkout's `src/` importable, and the imports that follow quicker."""
 
 import gc
+import signal
 import sys
 from pathlib import Path
 
@@ -10,3 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 # Importing torch makes half a million objects that live on: a collector that keeps visiting them costs half a second.
 # `run_stage` freezes them and turns the collector on again.
 gc.disable()
+
+# Ctrl-C while the imports go on ends the process without a traceback; `run_stage` answers it from then on.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

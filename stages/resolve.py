@@ -21,8 +21,8 @@ def main(
     runs = config.resolve(config.load_params(Path("params.yaml")))
     if not check:
         config.save_all(runs, Path("configs"))
-        suites = ", ".join(dict.fromkeys(run.suite for run in runs.values()))
-        print(f"{len(runs)} runs in the suites {suites}: configs/SUITE/RUN.yaml")
+        for suite in dict.fromkeys(run.suite for run in runs.values()):
+            print(f"configs/{suite}: {', '.join(name for name, run in runs.items() if run.suite == suite)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +19,10 @@ def run_stage(main: Callable[..., Any]) -> None:
     130 on Ctrl-C.
     A defect of ours keeps its traceback.
     """
-    gc.freeze()  # what the imports made lives as long as the process (stages/_start.py turned the collector off for them)
+    gc.freeze()  # what the imports made lives as long as the process (see stages/_start.py)
     gc.enable()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainlab.part import Part
 
 PACKAGE = Path(__file__).parent
-TRAINING = "trainlab.training"
+ROOTS = ("trainlab.training", "trainlab.history")  # what makes a model, and what writes down how it came about
 # params.yaml's schema gathers *all* parts; what it decides for a run stands in the run's configuration already.
 NOT_FOLLOWED = ("trainlab.config", "trainlab.fingerprint")
 
@@ -32,7 +32,7 @@ def of_run(parts: Iterable[Part]) -> str:
     """
     named = {type(part) for part in parts}
     modules: set[str] = set()
-    queue = [TRAINING, *(part.__module__ for part in named)]
+    queue = [*ROOTS, *(part.__module__ for part in named)]
     while queue:
         module = queue.pop()
         if module not in modules:

@@ -104,7 +104,9 @@ class TrainedModel:
     def describe(self) -> str:
         """Where it was trained, in words."""
         on = self.trained_on
-        return on["device"] if on["device"] != "cpu" else f"CPU ({on['cpu_capability']}), {on['threads']} threads"
+        if on["device"] != "cpu":
+            return str(on["device"])
+        return f"CPU ({on['cpu_capability']}), {on['threads']} thread{'s' if on['threads'] > 1 else ''}"
 
     def save(self, path: Path) -> None:
         """Write the model file: safetensors named ``REPLICA.PARAMETER``, the same bytes for the same model."""
