@@ -111,6 +111,24 @@ def test_dropout_shifts_no_order_and_the_order_no_initial_weights() -> None:
         torch.testing.assert_close(tensor, dropped.weights[0][name], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("objective", "logs"),
+    [
+        ({"name": "sampled_softmax", "n_samples": 3}, []),
+        ({"name": "value_function", "epsilon": 0.2}, ["reward"]),
+        ({"name": "policy_gradient", "entropy_weight": 0.04}, ["reward", "baseline", "baseline_loss", "entropy"]),
+    ],
+)
+def test_every_objective_learns_and_its_logs_are_in_the_history(objective: dict, logs: list[str]) -> None:
+    model, rows = trained(objective=objective, epochs=60, lr=3e-3)
+    assert list(rows[0])[7:] == logs
+    assert rows[-1]["test_accuracy"] > 0.7  # of 4 classes; the bandits are told only whether they were right
+    if "reward" in logs:
+        assert rows[-1]["reward"] > rows[0]["reward"] + 0.2
+    assert model.scores(data().test).shape == (1, 12, 4)
+    assert rows == trained(objective=objective, epochs=60, lr=3e-3)[1]
+
+
 def test_the_schedule_is_followed() -> None:
     _, rows = trained(epochs=3, lr=2e-3, schedule={"name": "exponential", "gamma": 0.8})
     assert [row["lr"] for row in rows] == pytest.approx([2e-3, 1.6e-3, 1.28e-3])
