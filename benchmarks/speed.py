@@ -45,7 +45,7 @@ def main(
     if one:
         print(json.dumps(step_seconds(*one.split(maxsplit=1))))
         return
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     console.print(
         f"{common.machine()}\n{rounds} rounds, each the median of {STEPS} steps of 64 images after {WARM_UP}\n"
     )
@@ -105,8 +105,8 @@ def convolutions(precision: str) -> list[float]:
 
 def show(times: dict[tuple[str, str], list[float]], console: Console) -> None:
     """Print medians and ratios."""
-    table = Table(title="one training step of 64 images")
-    for column in ("run", "loop", "median ms", "times the notebook's speed", "target", "times the convolutions' time"):
+    table = Table(title="one training step of 64 images: medians (lowest to highest)")
+    for column in ("run", "loop", "ms a step", "speed / notebook's", "target", "time / convolutions'"):
         table.add_column(column, justify="left" if column in ("run", "loop") else "right")
     for (run, loop), values in times.items():
         precision = loop.split()[1]
@@ -117,7 +117,7 @@ def show(times: dict[tuple[str, str], list[float]], console: Console) -> None:
             run,
             loop,
             f"{statistics.median(values) * 1e3:.1f}",
-            f"{statistics.median(speedups):.2f}×  ({min(speedups):.2f}-{max(speedups):.2f})",
+            f"{statistics.median(speedups):.2f}×  ({min(speedups):.2f} to {max(speedups):.2f})",
             f"≥ {target}" if target else "",
             f"{statistics.median(over_floor):.2f}×",
         )
