@@ -34,7 +34,7 @@ demo: check  ## run the whole pipeline on data that needs no download (scikit-le
 	@cd $(DEMO) && sed 's/source: cifar10/source: digits/' params.yaml > digits.yaml && mv digits.yaml params.yaml
 	@cd $(DEMO) && dvc repro
 	@cd $(DEMO) && echo && for suite in metrics/*.json; do python stages/compare.py $$(basename $$suite .json); done
-	@echo && echo "Pictures: $(DEMO)/plots/comparison/tricks/f1.png and curves.png, $(DEMO)/plots/confusion_pictures/tricks/"
+	@echo && echo "Pictures: f1.png and curves.png in $(DEMO)/plots/comparison/tricks/ and …/objectives/, $(DEMO)/plots/confusion_pictures/"
 
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
 	dvc repro

@@ -4,21 +4,18 @@ python stages/evaluate.py dropout_conv
 """
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 import _start  # noqa: F401
 from trainlab import model_file, plotting
-from trainlab.cli import run_stage
+from trainlab.cli import Run, Under, run_stage
 from trainlab.data import stored
 from trainlab.errors import UserError
 from trainlab.evaluation import Predictions, evaluate
 
 
-def main(run: Annotated[str, typer.Argument(help="Name of the run, as in params.yaml.")]) -> None:
+def main(run: Run, under: Under = Path()) -> None:
     """Score one trained run on the test images: metrics, classification report, confusion matrix, predictions."""
-    trained = model_file.load(Path("models") / f"{run}.safetensors")
+    trained = model_file.load(under / "models" / f"{run}.safetensors")
     suite = trained.config.suite
     test = stored.load(Path("data/normalized/test.safetensors"))
 
@@ -28,12 +25,12 @@ def main(run: Annotated[str, typer.Argument(help="Name of the run, as in params.
         raise UserError(f"run {run} cannot be scored: {error}; its training diverged: try a tenth of its lr") from error
     metrics = evaluate(predictions.scores, test.labels, test.classes)
 
-    predictions.save(Path("predictions") / suite / f"{run}.safetensors")
-    metrics.save(Path("metrics") / suite / f"{run}.json", trained_on=trained.describe())
-    metrics.save_classes(Path("metrics") / suite / f"{run}-classes.csv")
-    metrics.save_confusion(Path("plots/confusion") / suite / f"{run}.csv")
+    predictions.save(under / "predictions" / suite / f"{run}.safetensors")
+    metrics.save(under / "metrics" / suite / f"{run}.json", trained_on=trained.describe())
+    metrics.save_classes(under / "metrics" / suite / f"{run}-classes.csv")
+    metrics.save_confusion(under / "plots/confusion" / suite / f"{run}.csv")
     # Not beside the CSV: `dvc plots` shows every picture in a directory that it draws.
-    plotting.confusion(metrics, title=run).save(Path("plots/confusion_pictures") / suite / f"{run}.png")
+    plotting.confusion(metrics, title=run).save(under / "plots/confusion_pictures" / suite / f"{run}.png")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,21 @@ import typer
 
 import _start  # noqa: F401
 from trainlab import config
-from trainlab.cli import run_stage
+from trainlab.cli import Under, run_stage
 
 
 def main(
     check: Annotated[bool, typer.Option("--check", help="Only say what is wrong; write nothing.")] = False,
+    under: Under = Path(),
 ) -> None:
     """Check params.yaml and write the complete configuration of each run to configs/SUITE/RUN.yaml."""
-    runs = config.resolve(config.load_params(Path("params.yaml")))
+    params = under / "params.yaml"
+    main_pipeline = under == Path()  # the studies use its images
+    runs = config.resolve(config.load_params(params), where=str(params), data=main_pipeline)
     if not check:
-        config.save_all(runs, Path("configs"))
+        config.save_all(runs, under / "configs")
         for suite in dict.fromkeys(run.suite for run in runs.values()):
-            print(f"configs/{suite}: {', '.join(name for name, run in runs.items() if run.suite == suite)}")
+            print(f"{under / 'configs' / suite}: {', '.join(name for name, run in runs.items() if run.suite == suite)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Small data and configurations that tests of training share."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ PARAMS: dict[str, Any] = {
     "data": {"source": "digits", "path": "data/folder", "image_size": 32},
     "suites": {"tricks": {"epochs": 2, "batch_size": 16, "model": "tf_cnn"}},
     "runs": {"small": {"suite": "tricks"}},
+    "students": {},
 }
 
 
@@ -40,10 +42,11 @@ def dataset(count: int = 40, classes: int = 4, seed: int = 0, size: int = 20) ->
         image[:, 4 * label : 4 * label + 4, 4 * label : 4 * label + 4] += 150
     fractions = images / 255
     mean, std = fractions.mean((0, 2, 3)).tolist(), fractions.std((0, 2, 3)).tolist()
-    return Dataset(images, labels, [f"class {c}" for c in range(classes)], mean, std)
+    names = [f"class {c}" for c in range(classes)]
+    return Dataset(images, labels, names, mean, std, fractions.mean(0).astype(np.float32))
 
 
 def data(**kwargs: Any) -> Data:
     """Training and test images of the same kind."""
     train, test = dataset(**kwargs), dataset(**{**kwargs, "count": 12, "seed": 1})
-    return Data(train, Dataset(test.images, test.labels, train.classes, train.mean, train.std))
+    return Data(train, replace(train, images=test.images, labels=test.labels))

@@ -3,6 +3,7 @@ import errno
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors
 import torch
@@ -24,7 +25,8 @@ def test_a_file_gives_back_the_model_and_its_predictions(model: TrainedModel, tm
     path = tmp_path / "models" / "small.safetensors"
     model.save(path)
     again = model_file.load(path)
-    assert dataclasses.replace(again, weights=[]) == dataclasses.replace(model, weights=[])
+    plain = {"weights": [], "mean_image": None}
+    assert dataclasses.replace(again, **plain) == dataclasses.replace(model, **plain)
     assert len(again.weights) == 11  # the eleventh, named 10, comes after the third, named 2
     for ours, theirs in zip(model.weights, again.weights, strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -56,6 +58,18 @@ def test_predictions_prepare_inputs_as_training_did(model: TrainedModel) -> None
     assert (model.scores(other_statistics) == model.scores(test)).all()
 
 
+def test_the_mean_image_is_in_the_file_where_the_inputs_need_it(model: TrainedModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "without.safetensors")
+    with safetensors.safe_open(tmp_path / "without.safetensors", framework="pt") as file:
+        assert "mean_image" not in file.keys()  # noqa: SIM118 (not a dict)
+    with_mean = train(run_config(epochs=1, inputs="mean_image"), data())
+    with_mean.save(tmp_path / "with.safetensors")
+    again = model_file.load(tmp_path / "with.safetensors")
+    np.testing.assert_array_equal(again.mean_image, data().train.mean_image)
+    test = dataclasses.replace(data().test, mean_image=np.zeros((3, 20, 20), np.float32))
+    assert (again.scores(test) == with_mean.scores(data().test)).all()
+
+
 def test_other_images_or_classes_are_refused(model: TrainedModel) -> None:
     test = data().test
     for wrong in (
@@ -67,7 +81,7 @@ def test_other_images_or_classes_are_refused(model: TrainedModel) -> None:
 
 
 def test_files_that_are_none_of_ours(model: TrainedModel, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"small.safetensors is missing: train it with `dvc repro train@small`"):
+    with pytest.raises(UserError, match=r"small.safetensors is missing: train it with `dvc repro`"):
         model_file.load(tmp_path / "small.safetensors")
     model.save(tmp_path / "cut.safetensors")
     whole = (tmp_path / "cut.safetensors").read_bytes()

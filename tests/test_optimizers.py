@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainlab.optimizers import Adam, AdamW, Sgd
+from trainlab.optimizers import Adagrad, Adam, AdamW, RMSprop, Sgd
 
 ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 DECAY = {"weight_decay": 0.01}
@@ -27,6 +27,16 @@ DECAY = {"weight_decay": 0.01}
         (
             AdamW(name="adamw", **ADAM, **DECAY),
             lambda p, lr: torch.optim.AdamW(p, lr, **DECAY, fused=True),
+        ),
+        (Adagrad(name="adagrad", eps=1e-10), lambda p, lr: torch.optim.Adagrad(p, lr, fused=True)),
+        (
+            Adagrad(name="adagrad", eps=1e-6, **DECAY),
+            lambda p, lr: torch.optim.Adagrad(p, lr, eps=1e-6, **DECAY, fused=True),
+        ),
+        (RMSprop(name="rmsprop", alpha=0.99, eps=1e-8), lambda p, lr: torch.optim.RMSprop(p, lr, foreach=True)),
+        (
+            RMSprop(name="rmsprop", alpha=0.9, eps=1e-6, momentum=0.9, **DECAY),
+            lambda p, lr: torch.optim.RMSprop(p, lr, 0.9, 1e-6, momentum=0.9, **DECAY, foreach=True),
         ),
     ],
 )
@@ -62,3 +72,37 @@ def test_adams_weight_decay_is_part_of_the_gradient() -> None:
     optimizer = Adam(name="adam", **ADAM, weight_decay=0.5)
     optimizer.step(weight, [torch.tensor([0.0])], optimizer.start(weight), 0.1)
     assert weight[0].item() == pytest.approx(2 - 0.1)  # Adam's first step has the size of the rate
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Adagrad(name="adagrad", eps=1e-8, **DECAY), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-8, **DECAY)),
+        (
+            RMSprop(name="rmsprop", alpha=0.9, eps=1e-8, momentum=0.5),
+            lambda p: torch.optim.RMSprop(p, 0.1, 0.9, 1e-8, momentum=0.5),
+        ),
+    ],
+)
+def test_fast_forms_agree_with_torchs_plain_loops(ours, theirs) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mine = [torch.randn(5, 3, generator=generator)]
+    reference = [mine[0].clone().requires_grad_()]
+    state = ours.start(mine)
+    optimizer = theirs(reference)  # on a CPU, torch takes one parameter at a time unless told otherwise
+    for _ in range(10):
+        reference[0].grad = torch.randn(5, 3, generator=generator)
+        ours.step(mine, [reference[0].grad.clone()], state, 0.1)
+        optimizer.step()
+    torch.testing.assert_close(mine[0], reference[0].detach(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [Adagrad(name="adagrad", eps=1e-8, **DECAY), RMSprop(name="rmsprop", alpha=0.9, eps=1e-8, momentum=0.5, **DECAY)],
+)
+def test_a_step_leaves_the_gradients_alone(optimizer) -> None:
+    weight, gradient = [torch.tensor([2.0])], [torch.tensor([3.0])]
+    optimizer.step(weight, gradient, optimizer.start(weight), 0.1)
+    assert gradient[0].item() == 3
+    assert weight[0].item() < 2

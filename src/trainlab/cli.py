@@ -5,11 +5,17 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from trainlab.errors import UserError
+
+Run = Annotated[str, typer.Argument(help="Name of the run, as in params.yaml.")]
+Under = Annotated[
+    Path, typer.Option("--under", help="Where params.yaml and all results are: `studies` for the studies.")
+]
 
 
 def run_stage(main: Callable[..., Any]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
+from trainlab import params_file
 from trainlab.errors import UserError
 
 CURVES = ["run", "replica", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -36,6 +37,28 @@ def runs_of(configs: Path) -> list[str]:
     if not (isinstance(runs, list) and runs and all(isinstance(run, str) for run in runs)):
         raise UserError(f"{path} is not a list of run names: delete it, then run `dvc repro resolve`")
     return runs
+
+
+def settings_of(configs: Path, runs: Iterable[str]) -> DataFrame:
+    """How each run was trained, as far as a comparison must say it: ``run, epochs, subset, precision``.
+
+    ``subset`` is missing where a run learned from all training images.
+
+    Raises
+    ------
+    UserError
+        If a run's configuration is missing or damaged.
+    """
+    rows = []
+    for run in runs:
+        config = params_file.load(configs / f"{run}.yaml", "run `dvc repro resolve`")
+        try:
+            rows.append({"run": run, "epochs": config["epochs"], "precision": config["precision"]})
+        except KeyError:
+            raise UserError(f"{configs / run}.yaml is damaged: delete it, then run `dvc repro resolve`") from None
+        rows[-1]["subset"] = config.get("subset")
+    settings = DataFrame(rows, columns=["run", "epochs", "subset", "precision"])
+    return settings.astype({"subset": "Int64"})
 
 
 def leftovers(runs: Iterable[str], directories: Iterable[Path]) -> list[Path]:
@@ -97,7 +120,7 @@ def count_images(directory: Path, metrics: Mapping[str, Mapping[str, Any]]) -> i
     return round(sum(expected.values()))
 
 
-def table(metrics: Mapping[str, Mapping[str, Any]], images: int) -> DataFrame:
+def table(metrics: Mapping[str, Mapping[str, Any]], images: int, settings: DataFrame) -> DataFrame:
     """One row a run: means over its replicas, as fractions.
 
     Parameters
@@ -106,12 +129,15 @@ def table(metrics: Mapping[str, Mapping[str, Any]], images: int) -> DataFrame:
         From :func:`read_metrics`.
     images
         The number of test images.
+    settings
+        From :func:`settings_of`.
 
     Returns
     -------
     DataFrame
         ``run, replicas, accuracy, accuracy_std`` (over replicas; missing where there is one), ``accuracy_low,
-        accuracy_high`` (:func:`wilson`), ``f1_micro, f1_macro, f1_weighted, loss`` (nats), ``trained_on``.
+        accuracy_high`` (:func:`wilson`), ``f1_micro, f1_macro, f1_weighted, loss`` (nats), ``trained_on``, ``epochs,
+        subset, precision``.
     """
     rows = DataFrame([_row(run, of_run) for run, of_run in metrics.items()])
     rows["accuracy_std"] = rows["accuracy_std"].astype(float)  # also where no run has more than one replica
@@ -119,7 +145,7 @@ def table(metrics: Mapping[str, Mapping[str, Any]], images: int) -> DataFrame:
     after_std = rows.columns.get_loc("accuracy_std") + 1
     rows.insert(after_std, "accuracy_low", low)
     rows.insert(after_std + 1, "accuracy_high", high)
-    return rows
+    return rows.merge(settings, on="run")
 
 
 def intervals(rows: DataFrame) -> dict[str, tuple[float, float]]:
@@ -165,23 +191,62 @@ def curves(directory: Path, runs: Iterable[str]) -> DataFrame:
     return pd.concat(histories, ignore_index=True)
 
 
+def logs(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
+    """By run: its history with the logs of its objective, for the runs that have any.
+
+    Raises
+    ------
+    UserError
+        If a run's history is missing or damaged.
+    """
+    histories = {run: _read_csv(directory / f"{run}.csv", CURVES[1:]) for run in runs}
+    return {run: history for run, history in histories.items() if log_names(history.columns)}
+
+
+def log_names(columns: Iterable[str]) -> list[str]:
+    """Which columns of a history its objective logged, and not the training loop."""
+    ours = (
+        "replica",
+        "epoch",
+        "lr",
+        "train_",
+        "test_",
+        "validation_",
+        "accuracy_gap",
+        "gradient_norm.",
+        "update_ratio.",
+    )
+    return [column for column in columns if not column.startswith(ours)]
+
+
 def caption(rows: DataFrame, images: int) -> str:
-    """What a figure must say beside its numbers: how many images, how many replicas, which device.
+    """What a figure must say beside its numbers: how many images and replicas, how long, how exact, on which device.
 
     Parameters
     ----------
     rows
         From :func:`table`.
     """
-    few, many = rows["replicas"].min(), rows["replicas"].max()
     devices = rows["trained_on"].dropna().unique()
+    subsets = rows["subset"].dropna()
+    all_images = "all" if subsets.empty else "all, or "
+    learned = f"{_range(subsets)}" if len(subsets) == len(rows) else f"{all_images}{_range(subsets)}"
     parts = [
         f"{images:,} test images",
-        f"{few if few == many else f'{few} to {many}'} replica{'s' if many > 1 else ''} a run",
+        f"{_range(rows['replicas'])} replica{'s' if rows['replicas'].max() > 1 else ''} a run",
+        f"{_range(rows['epochs'])} epoch{'s' if rows['epochs'].max() > 1 else ''} of {learned} training images",
+        " or ".join(rows["precision"].unique()),
         f"trained on {devices[0]}" if len(devices) == 1 else "",
         f"trained on {len(devices)} kinds of device" if len(devices) > 1 else "",
     ]
     return "; ".join(filter(None, parts))
+
+
+def _range(numbers: Series) -> str:
+    if numbers.empty:
+        return ""
+    few, many = numbers.min(), numbers.max()
+    return f"{few:,}" if few == many else f"{few:,} to {many:,}"
 
 
 def show(rows: DataFrame, note: str) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, Self, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 import trainlab.models
 import trainlab.objectives
 from trainlab import fingerprint, params_file
+from trainlab.data.augmentation import Augmentation
 from trainlab.data.sources import DataConfig
 from trainlab.errors import UserError
 from trainlab.files import directory_written_whole
@@ -22,7 +24,8 @@ from trainlab.models.base import Model
 from trainlab.objectives.base import Objective
 from trainlab.optimizers import Optimizer
 from trainlab.part import Part, Strict, merge, one_of
-from trainlab.problems import explain, suggest
+from trainlab.problems import TOGETHER, explain, suggest
+from trainlab.regularizers import Regularizer
 from trainlab.schedules import Schedule
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -62,7 +65,20 @@ class RunConfig(Strict):
     precision
         Of the network's arithmetic; weights and losses are float32 in any case.
     inputs
-        `raw`: pixel values in [0, 1]. `standardized`: minus the training images' mean, over their standard deviation.
+        `raw`: pixel values in [0, 1]. `channel_mean`, `mean_image`: minus that mean of the training images.
+        `standardized`: minus the channel's mean, over its standard deviation.
+    subset
+        Learn from this many training images, the same share of each class, instead of from all (0).
+    validation
+        Fraction of the training images, in [0, 1), that are held out and scored after each epoch.
+    augmentation
+        Random changes to each batch, one after the other.
+    regularizers
+        Penalties and constraints beside the optimizer's own `weight_decay`.
+    layer_statistics
+        Whether the history gets the gradient norm and the update/weight ratio of each layer.
+    teacher
+        The run whose model a student learns from.
     code
         Fingerprint of the code that this run uses.
     """
@@ -77,12 +93,45 @@ class RunConfig(Strict):
     threads: int = Field(ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
-    inputs: Literal["raw", "standardized"]
+    inputs: Literal["raw", "channel_mean", "mean_image", "standardized"]
+    subset: int = Field(default=0, ge=0)
+    validation: float = Field(default=0, ge=0, lt=1)
     model: _collect(trainlab.models, Model)  # type: ignore[valid-type]
     objective: _collect(trainlab.objectives, Objective)  # type: ignore[valid-type]
     optimizer: Optimizer
     schedule: Schedule
+    augmentation: list[Augmentation] = Field(default=[])
+    regularizers: list[Regularizer] = Field(default=[])
+    layer_statistics: bool = False
+    teacher: str = ""
     code: str = ""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        model, objective = self.model.name, self.objective.name
+        problem = ""
+        if self.objective.needs_head and not self.model.has_head:
+            problem = (
+                f"objective {objective} computes only part of the last linear layer, and this {model} ends in none:"
+                f" name another model, or another objective"
+            )
+        elif self.objective.needs_teacher and not self.teacher:
+            problem = (
+                f"objective {objective} learns from another run's model: put the run under `students`, with"
+                f" `teacher: RUN`"
+            )
+        elif self.teacher and not self.objective.needs_teacher:
+            problem = (
+                f"objective {objective} has no use for the teacher {self.teacher}: name an objective that has, such as"
+                f" teacher_student, or put the run under `runs`, without `teacher`"
+            )
+        elif self.teacher and self.augmentation:
+            problem = (
+                "augmentation would change the images, and the teacher's outputs are of the unchanged ones: remove it"
+            )
+        if problem:
+            raise PydanticCustomError(TOGETHER, "{problem}", {"problem": problem})
+        return self
 
     def parts(self) -> Iterator[Part]:
         """Every part that this run names, also those inside other parts."""
@@ -98,25 +147,30 @@ class RunConfig(Strict):
 
 
 def _parts_in(model: BaseModel) -> Iterator[Part]:
-    for value in vars(model).values():
-        if isinstance(value, Part):
-            yield value
-            yield from _parts_in(value)
+    for field in vars(model).values():
+        for value in field if isinstance(field, list) else [field]:
+            if isinstance(value, Part):
+                yield value
+                yield from _parts_in(value)
 
 
-def resolve(params: Mapping[str, Any]) -> dict[str, RunConfig]:
-    """Every run of params.yaml as one complete, validated configuration.
+def resolve(params: Mapping[str, Any], *, where: str = "params.yaml", data: bool = True) -> dict[str, RunConfig]:
+    """Every run of params.yaml, students too, as one complete, validated configuration.
 
     Parameters
     ----------
     params
         The content of params.yaml. A run's value wins over its suite's, which wins over the top level; blocks merge key
         by key (:func:`trainlab.part.merge`).
+    where
+        The file's name in errors.
+    data
+        Whether the block `data` must be there.
 
     Returns
     -------
     dict
-        Configurations by run name, in the order of params.yaml.
+        Configurations by run name, in the order of params.yaml: runs, then students.
 
     Raises
     ------
@@ -124,11 +178,11 @@ def resolve(params: Mapping[str, Any]) -> dict[str, RunConfig]:
         Where anything is wrong: one line a mistake, with the key's path, its value and what would be right.
     """
     params = params_file.with_numbers(params)
-    problems = list(dict.fromkeys(_problems(params)))
+    problems = list(dict.fromkeys(_problems(params, data)))
     if problems:
-        raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
+        raise UserError("\n".join(f"{where}: {problem}" for problem in problems))
     runs = {}
-    for run, own in params["runs"].items():
+    for run, own in {**params["runs"], **params["students"]}.items():
         config = RunConfig.model_validate(_merged(params, run, own))
         code = fingerprint.of_run(config.parts())
         runs[run] = config.model_copy(update={"code": code})
@@ -188,7 +242,7 @@ def save_all(runs: Mapping[str, RunConfig], directory: Path) -> None:
 
 # Merging
 
-_OWN_KEYS = ("data", "suites", "runs")
+_OWN_KEYS = ("data", "suites", "runs", "students")
 _SET_BY_RESOLVE = ("run", "code")
 
 
@@ -203,24 +257,27 @@ def _merged(params: Mapping[str, Any], run: str, own: Mapping[str, Any]) -> dict
 # Finding mistakes
 
 
-def _problems(params: Mapping[str, Any]) -> Iterator[str]:
+def _problems(params: Mapping[str, Any], data: bool) -> Iterator[str]:
     """One line a mistake: first the layout, then the data, then the runs."""
-    suites, runs = _block(params, "suites"), _block(params, "runs")
-    yield from _problems_of_layout(params, suites, runs)
+    suites = _block(params, "suites")
+    yield from _problems_of_layout(params, suites)
+    if data and "data" not in params:
+        example = "data: {source: cifar10, path: data/folder, image_size: 32}"
+        yield f"data is missing: say where the images come from, for example `{example}`"
     if "data" in params:
         yield from _problems_of(DataConfig, params["data"], lambda keys: ".".join(("data", *keys)))
-    for run, own in runs.items():
-        if isinstance(own, Mapping) and isinstance(suites.get(str(own.get("suite")), ""), Mapping | None):
-            where = partial(_origin, params, run, own)
+    for key, run, own in _members(params):
+        if isinstance(suites.get(str(own.get("suite")), ""), Mapping | None):
+            where = partial(_origin, params, key, run, own)
             yield from _problems_of(RunConfig, _merged({**params, "suites": suites}, run, own), where)
 
 
-def _problems_of_layout(params: Mapping[str, Any], suites: Mapping[str, Any], runs: Mapping[str, Any]) -> Iterator[str]:
-    if "data" not in params:
-        example = "data: {source: cifar10, path: data/folder, image_size: 32}"
-        yield f"data is missing: say where the images come from, for example `{example}`"
-    for key, block in (("suites", suites), ("runs", runs)):
-        if not block:
+def _problems_of_layout(params: Mapping[str, Any], suites: Mapping[str, Any]) -> Iterator[str]:
+    runs, students = _block(params, "runs"), _block(params, "students")
+    if not isinstance(params.get("students"), Mapping):  # DVC reads it, and says little where it is missing
+        yield f"students is {params.get('students')!r}: write `students: {{}}` where no run learns from another"
+    for key, block in (("suites", suites), ("runs", runs), ("students", students)):
+        if not block and key != "students":
             yield f"{key} must name at least one of them, and is {params.get(key)!r}"
         for name, own in block.items():
             yield from _problems_of_name(f"{key}.{name}", name)
@@ -229,14 +286,44 @@ def _problems_of_layout(params: Mapping[str, Any], suites: Mapping[str, Any], ru
             if isinstance(own, Mapping):
                 yield from _problems_of_reserved(f"{key}.{name}.", own)
     yield from _problems_of_reserved("", params)
-    members = {run: own.get("suite") for run, own in runs.items() if isinstance(own, Mapping)}
-    for run, suite in members.items():
-        if suite not in suites:
+    for name in students:
+        if name in runs:
+            yield f"students.{name} has the name of a run: give it another"
+        yield from _problems_of_teacher(name, runs, students)
+    used = {own.get("suite") for _, _, own in _members(params)}
+    for key, run, own in _members(params):
+        if (suite := own.get("suite")) not in suites:
             what = "is missing" if suite is None else f"is {suite!r}{suggest(suite, suites)}"
-            yield f"runs.{run}.suite {what}; one of: {', '.join(map(str, suites))}"
+            yield f"{key}.{run}.suite {what}; one of: {', '.join(map(str, suites))}"
     for suite in suites:
-        if suite not in members.values():
+        if suite not in used:
             yield f"suites.{suite} has no run: give it one under `runs`, or remove it"
+
+
+def _members(params: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Every run and student that is a block: under which key, its name, its own values."""
+    return [
+        (key, name, own)
+        for key in ("runs", "students")
+        for name, own in _block(params, key).items()
+        if isinstance(own, Mapping)
+    ]
+
+
+def _problems_of_teacher(student: str, runs: Mapping[str, Any], students: Mapping[str, Any]) -> Iterator[str]:
+    seen, name = [student], student
+    while name in students and isinstance(students[name], Mapping):
+        name = students[name].get("teacher")
+        if name in seen:
+            yield f"students.{student}.teacher leads back to itself: {' <- '.join([*seen, name])}"
+            return
+        seen.append(name)
+    own = students[student]
+    teacher = own.get("teacher") if isinstance(own, Mapping) else None
+    if teacher not in runs and teacher not in students:
+        known = [*runs, *(other for other in students if other != student)]
+        what = "is missing" if teacher is None else f"is {teacher!r}{suggest(teacher, known)}"
+        yield f"students.{student}.teacher {what}; one of: {', '.join(map(str, known))}"
 
 
 def _problems_of_reserved(prefix: str, block: Mapping[str, Any]) -> Iterator[str]:
@@ -262,9 +349,9 @@ def _block(params: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return params[key] if isinstance(params.get(key), Mapping) else {}
 
 
-def _origin(params: Mapping[str, Any], run: str, own: Mapping[str, Any], keys: Sequence[str]) -> str:
+def _origin(params: Mapping[str, Any], key: str, run: str, own: Mapping[str, Any], keys: Sequence[str]) -> str:
     """Where a merged value was written: in the run, in its suite or at the top level."""
-    places = (("runs", run), ("suites", str(own["suite"])), ())
+    places = ((key, run), ("suites", str(own["suite"])), ())
     written = [place for place in places if _holds(params, (*place, *keys))]
     # A missing key is missing from the innermost block that is there.
     block = [place for place in places if len(keys) > 1 and _holds(params, (*place, keys[0]))]
@@ -275,7 +362,10 @@ def _holds(value: Any, keys: Sequence[str]) -> bool:
     for key in keys:
         if isinstance(value, str) and key == "name":  # a bare string is short for {name: …}
             return True
+        key, _, index = key.partition("[")
         if not isinstance(value, Mapping) or key not in value:
             return False
         value = value[key]
+        if index and isinstance(value, list):
+            value = value[int(index.rstrip("]"))]
     return True

@@ -1,6 +1,7 @@
 """Which code a run's result came from: a hash that changes when that code does, and only then."""
 
 import ast
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -108,7 +109,22 @@ def _code(module: str, used: frozenset[str]) -> str:
             kept.append(node)
     mentioned = {node.id for line in kept for node in ast.walk(line) if isinstance(node, ast.Name)}
     kept += [node for name, node in unused.items() if name in mentioned]
-    return "\n".join(map(_text, kept))
+    return "\n".join(map(_text, _without_unused_imports(kept)))
+
+
+def _without_unused_imports(lines: list[ast.stmt]) -> list[ast.stmt]:
+    """The lines without what only the parts that were left out had imported."""
+    mentioned = {node.id for line in lines for node in ast.walk(line) if isinstance(node, ast.Name)}
+    kept: list[ast.stmt] = []
+    for line in lines:
+        if isinstance(line, ast.Import | ast.ImportFrom):
+            names = [a for a in line.names if (a.asname or a.name).partition(".")[0] in mentioned]
+            if not names:
+                continue
+            line = copy.copy(line)
+            line.names = names
+        kept.append(line)
+    return kept
 
 
 def _is_part(node: ast.ClassDef) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class TrainedModel:
         Class names in the order of the scores.
     mean, std
         Of the training images, per channel, in [0, 1].
+    mean_image
+        Of the training images, ``[channels, height, width]`` in [0, 1]; kept in the file where the inputs need it.
     trained_on
         Device, CPU capability, threads, version of torch.
     """
@@ -52,6 +54,7 @@ class TrainedModel:
     classes: list[str]
     mean: list[float]
     std: list[float]
+    mean_image: np.ndarray
     trained_on: dict[str, Any]
 
     @classmethod
@@ -60,7 +63,8 @@ class TrainedModel:
     ) -> "TrainedModel":
         """A model just trained on these images."""
         _, channels, height, width = images.images.shape
-        return cls(config, weights, (channels, height, width), images.classes, images.mean, images.std, trained_on)
+        shape = (channels, height, width)
+        return cls(config, weights, shape, images.classes, images.mean, images.std, images.mean_image, trained_on)
 
     def scores(self, images: Dataset, *, device: str | None = None) -> np.ndarray:
         """Class scores of images.
@@ -90,7 +94,7 @@ class TrainedModel:
                 f" on these"
             )
         place = machine.prepare(device or self.config.device, self.config.threads)
-        same_inputs = Dataset(images.images, images.labels, self.classes, self.mean, self.std)
+        same_inputs = replace(images, mean=self.mean, std=self.std, mean_image=self.mean_image)
         batches = Batches(same_inputs, inputs=self.config.inputs, device=place)
         objective = self.config.objective
         scores = []
@@ -113,6 +117,8 @@ class TrainedModel:
         tensors = {
             f"{replica}.{name}": tensor for replica, named in enumerate(self.weights) for name, tensor in named.items()
         }
+        if self.config.inputs == "mean_image":
+            tensors["mean_image"] = torch.from_numpy(self.mean_image)
         record = {
             "config": self.config.to_dict(),
             "shape": list(self.shape),
@@ -142,14 +148,11 @@ def load(path: Path) -> TrainedModel:
         with safetensors.safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["trainlab"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            mean_image = tensors.pop("mean_image", torch.zeros(record["shape"])).numpy()
     except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing: train it with `dvc repro train@{path.stem}`, or fetch it with `dvc pull`"
-        ) from None
+        raise UserError(f"{path} is missing: train it with `dvc repro`, or fetch it with `dvc pull`") from None
     except (safetensors.SafetensorError, KeyError, ValueError, struct.error) as error:
-        raise UserError(
-            f"{path} is not a model file of trainlab ({error}): train it again with `dvc repro -f train@{path.stem}`"
-        ) from error
+        raise UserError(f"{path} is not a model file of trainlab ({error}): delete it, then run `dvc repro`") from error
     weights: list[Weights] = []
     for name, tensor in sorted(tensors.items(), key=lambda item: int(item[0].partition(".")[0])):
         replica, _, parameter = name.partition(".")
@@ -163,5 +166,6 @@ def load(path: Path) -> TrainedModel:
         record["classes"],
         record["mean"],
         record["std"],
+        mean_image,
         record["trained_on"],
     )

@@ -9,7 +9,9 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.optim.adagrad import adagrad
 from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from trainlab.part import Part, one_of
@@ -113,4 +115,93 @@ class AdamW(_AdamFamily):
     _decoupled = True
 
 
-Optimizer = one_of(Adam, AdamW, Sgd)
+class Adagrad(_Optimizer):
+    """Adagrad: the rate of each weight falls with the sum of its squared gradients; `weight_decay` is L2 in the gradient.
+
+    Parameters
+    ----------
+    eps
+        Above 0; added to the root of the sum, which starts at 0.
+
+    References
+    ----------
+    Duchi, Hazan and Singer 2011, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, figure 1,
+    with diagonal matrices.
+    """
+
+    name: Literal["adagrad"]
+    eps: float = Field(gt=0)
+
+    def start(self, parameters: list[Tensor]) -> State:
+        return {
+            "square": [torch.zeros_like(p) for p in parameters],
+            "steps": [torch.zeros((), device=p.device) for p in parameters],
+        }
+
+    @torch.no_grad()
+    def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        adagrad(
+            parameters,
+            gradients,
+            state["square"],
+            state["steps"],
+            fused=parameters[0].device.type == "cpu",  # torch has no fused form of it for a GPU
+            lr=lr,
+            weight_decay=self.weight_decay,
+            lr_decay=0,  # the schedule's business
+            eps=self.eps,
+            maximize=False,
+        )
+
+
+class RMSprop(_Optimizer):
+    """RMSprop: gradients over the root of a running mean of their squares; `weight_decay` is L2 in the gradient.
+
+    Parameters
+    ----------
+    alpha
+        How much of the running mean a step keeps, in [0, 1).
+    eps
+        Above 0; added to the root.
+    momentum
+        In [0, 1), of the divided gradients.
+
+    References
+    ----------
+    Tieleman and Hinton 2012, *Neural Networks for Machine Learning*, lecture 6e.
+    """
+
+    name: Literal["rmsprop"]
+    alpha: float = Field(ge=0, lt=1)
+    eps: float = Field(gt=0)
+    momentum: float = Field(default=0, ge=0, lt=1)
+
+    def start(self, parameters: list[Tensor]) -> State:
+        state = {
+            "square": [torch.zeros_like(p) for p in parameters],
+            "steps": [torch.zeros((), device=p.device) for p in parameters],
+        }
+        if self.momentum:
+            state["momentum"] = [torch.zeros_like(p) for p in parameters]
+        return state
+
+    @torch.no_grad()
+    def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        rmsprop(
+            parameters,
+            gradients,
+            state["square"],
+            [],
+            state.get("momentum", []),
+            state["steps"],
+            foreach=True,  # torch has no fused form of it
+            lr=lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            centered=False,
+        )
+
+
+Optimizer = one_of(Adagrad, Adam, AdamW, RMSprop, Sgd)

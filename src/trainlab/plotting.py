@@ -191,6 +191,44 @@ def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
     return Picture(figure)
 
 
+def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str) -> Picture:
+    """What an objective logged, epoch by epoch, beside the test accuracy: fractions, losses and entropy in a panel each.
+
+    Parameters
+    ----------
+    history
+        DataFrame with columns ``replica, epoch, train_loss, test_accuracy`` and ``names``. With several replicas a line
+        is their mean and its band reaches from the lowest to the highest.
+    names
+        The logs. Those called ``…loss`` and ``…entropy`` are in nats; the others are fractions.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    entropies = [name for name in names if name.endswith("entropy")]
+    losses = ["train_loss", *(name for name in names if name.endswith("loss"))]
+    fractions = ["test_accuracy", *(name for name in names if name not in losses + entropies)]
+    panels = {"fractions": fractions, "training losses (nats)": losses, "nats": entropies}
+    panels = {what: columns for what, columns in panels.items() if columns}
+    replicated = history["replica"].nunique() > 1
+    with _style():
+        figure = Figure(figsize=(3.7 * len(panels), 3.3))
+        for axes, (what, columns) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            for column, (line, dash) in colors(columns).items():
+                by_epoch = history.groupby("epoch")[column]
+                mean = by_epoch.mean()
+                marker = "." if len(mean) < 3 else ""
+                axes.plot(mean.index, mean, color=line, linestyle=dash, marker=marker, label=column.replace("_", " "))
+                if replicated:
+                    axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=line, alpha=0.15, linewidth=0)
+            axes.set(title=f"{title}: {what}" if what == "fractions" else what, xlabel="epoch")
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.legend(fontsize=7.5, frameon=False)
+        band = " Lines: means of the replicas; bands: lowest to highest." if replicated else ""
+        _note(figure, f"{caption}.{band}")
+    return Picture(figure)
+
+
 def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], color: Mapping[str, str]) -> None:
     """Name each line at its right end; names that would cover each other move apart, led to their line by a stroke."""
     bottom, top = axes.get_ylim()

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from trainlab.part import Part
 
+TOGETHER = "together"  # type of an error about values that are fine one by one: its message says it all
+
 
 def explain(
     error: ValidationError, schema: type[BaseModel], path_of: Callable[[Sequence[str]], str] = ".".join
@@ -43,6 +45,8 @@ def explain(
             case "literal_error":
                 allowed = [str(a) for a in get_args(owner.model_fields[keys[-1]].annotation)]
                 yield f"{where} is {value!r}{suggest(value, allowed)}; one of: {', '.join(allowed)}"
+            case error_type if error_type == TOGETHER:
+                yield f"{where}: {item['msg']}"
             case _:
                 yield f"{where} is {value!r}: {item['msg'].replace('Input', 'it').replace('String', 'it')}"
 
@@ -65,6 +69,8 @@ def _walk(schema: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str],
     while rest:
         key = rest.pop(0)
         keys.append(key)
+        if rest and rest[0].isdecimal():  # of a list
+            keys[-1] += f"[{rest.pop(0)}]"
         if rest and key in owner.model_fields:
             parts = {
                 name: part
@@ -81,7 +87,7 @@ def _parts_of(annotation: Any) -> list[type[Part]]:
     annotation = getattr(annotation, "annotation", annotation)
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, Part) else []
-    if get_origin(annotation) in (Union, UnionType, Annotated):
+    if get_origin(annotation) in (Union, UnionType, Annotated, list):
         return [part for inner in get_args(annotation) for part in _parts_of(inner)]
     return []
 

@@ -41,7 +41,7 @@ class TrainingProgress:
             )
             self._task = self._bar.add_task(self._title(0, 0), total=None, numbers="")
         self._epoch_began = self._looked = time.perf_counter()
-        self._epoch_images = 0
+        self._epoch_images = self.images = 0  # trained on in this epoch, and in all
         self._accuracy = ""
 
     def __enter__(self) -> Self:
@@ -58,6 +58,7 @@ class TrainingProgress:
     def step(self, step: Step) -> None:
         """Count a step; show the loss a few times a second."""
         self._epoch_images += step.images
+        self.images += step.images
         now = time.perf_counter()
         if not self._bar or now - self._looked < REFRESH:
             return
@@ -73,12 +74,16 @@ class TrainingProgress:
     def epoch(self, row: Row) -> None:
         """Print the epoch's line."""
         now = time.perf_counter()
-        self._accuracy = f"test {row['test_accuracy']:.1%}  "
+        scored = [name for name in ("validation", "test") if f"{name}_accuracy" in row]
+        self._accuracy = "".join(f"{name} {row[f'{name}_accuracy']:.1%}  " for name in scored)
+        numbers = "".join(
+            f"  {name} loss {row[f'{name}_loss']:.4f}  {name} accuracy {row[f'{name}_accuracy']:.2%}" for name in scored
+        )
+        gap = f"  gap {row['accuracy_gap']:+.2%}" if "accuracy_gap" in row else ""
         self._console.print(
             f"{self._title(int(row['replica']), int(row['epoch']))}"
             f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
-            f"  test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:.2%}"
-            f"  {self._rate(now)}"
+            f"{numbers}{gap}  {self._rate(now)}"
         )
         self._epoch_began, self._epoch_images = now, 0
 

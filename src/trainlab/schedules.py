@@ -1,9 +1,12 @@
 """How the learning rate changes while training: one small class each, named under `schedule:`."""
 
 import math
-from typing import Literal
+from bisect import bisect_right
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from trainlab.part import Part, one_of
 
@@ -66,4 +69,70 @@ class Cosine(_Schedule):
         return (1 + math.cos(math.pi * int(done) / epochs)) / 2
 
 
-Schedule = one_of(Constant, Exponential, Step, Cosine)
+class OneCycle(_Schedule):
+    """Half a cosine up to the full rate, then half a cosine down, a new value at each step.
+
+    Training that has T steps ends, at ``done = epochs``, one step after its last rate was used, so the rates are those of
+    ``OneCycleLR`` with ``total_steps = T + 1`` and ``pct_start = (T · warmup + 1) / (T + 1)``: torch counts its last step as
+    the end, and the peak one step early. Momentum stays as it is.
+
+    Parameters
+    ----------
+    warmup
+        Fraction of training that the rate rises for, in (0, 1).
+    start
+        Fraction of the full rate that training starts with, in (0, 1].
+    end
+        Fraction of the full rate that training comes down to, in [0, 1].
+
+    References
+    ----------
+    Smith and Topin 2018, *Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates*; with cosines
+    for its straight lines, as in fastai and torch.
+    """
+
+    name: Literal["one_cycle"]
+    warmup: float = Field(gt=0, lt=1)
+    start: float = Field(gt=0, le=1)
+    end: float = Field(ge=0, le=1)
+
+    def factor(self, done: float, epochs: int) -> float:
+        fraction = done / epochs
+        if fraction < self.warmup:
+            foot, height = self.start, fraction / self.warmup
+        else:
+            foot, height = self.end, (1 - fraction) / (1 - self.warmup)
+        return foot + (1 - foot) * (1 - math.cos(math.pi * height)) / 2
+
+
+class Milestones(_Schedule):
+    """The full rate at first, then the rates that are written down.
+
+    ``lr: 1e-1`` with ``after: [25, 40]`` and ``factors: [0.7, 0.5]`` is a rate of 1e-1 for 25 epochs, of 7e-2 for the next
+    15 and of 5e-2 from there on.
+
+    Parameters
+    ----------
+    after
+        Epochs done when the rate changes, increasing, each at least 1.
+    factors
+        What the run's `lr` (not the rate before) is multiplied by from there on; above 0, as many as in `after`.
+    """
+
+    name: Literal["milestones"]
+    after: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    factors: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if len(self.after) != len(self.factors):
+            raise PydanticCustomError("length", "after and factors must be lists of the same length")
+        if any(a >= b for a, b in pairwise(self.after)):
+            raise PydanticCustomError("order", "the epochs in after must increase")
+        return self
+
+    def factor(self, done: float, epochs: int) -> float:
+        return [1.0, *self.factors][bisect_right(self.after, int(done))]
+
+
+Schedule = one_of(Constant, Exponential, Step, Cosine, OneCycle, Milestones)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,9 +12,12 @@ from torch import Generator, Tensor
 from trainlab import machine
 from trainlab.data.batches import Batches
 from trainlab.data.stored import Dataset
+from trainlab.data.subsets import stratified
 from trainlab.errors import UserError
+from trainlab.layer_statistics import LayerStatistics
 from trainlab.model_file import TrainedModel
 from trainlab.models.base import Network
+from trainlab.objectives.base import Logs
 from trainlab.prediction import arithmetic, outputs_of
 
 if TYPE_CHECKING:
@@ -23,10 +27,10 @@ Row = dict[str, float]  # one line of the history
 
 
 class Data(NamedTuple):
-    """The images that a run learns from, and those that judge it."""
+    """The images that a run learns from, and those that judge it (none where something is still being chosen)."""
 
     train: Dataset
-    test: Dataset
+    test: Dataset | None
 
 
 class Step(NamedTuple):
@@ -40,13 +44,31 @@ class Step(NamedTuple):
     loss: Tensor
 
 
+class Hooks(NamedTuple):
+    """What to call while training goes on: see :func:`train`."""
+
+    on_epoch: Callable[[Row], None] | None
+    on_step: Callable[[Step], None] | None
+    on_network: Callable[[Row, Network], None] | None
+
+
+class Images(NamedTuple):
+    """All images of a run on its device: to learn from, and to score after each epoch, by name (`validation`, `test`)."""
+
+    train: Batches
+    scored: dict[str, Batches]
+    num_classes: int
+
+
 def train(
     config: "RunConfig",
     data: Data,
     *,
     device: str | None = None,
+    teacher_outputs: np.ndarray | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
+    on_network: Callable[[Row, Network], None] | None = None,
 ) -> TrainedModel:
     """Train every replica of one run.
 
@@ -62,12 +84,18 @@ def train(
         Training images, and the test images that score each epoch and choose nothing.
     device
         In place of ``config.device``.
+    teacher_outputs
+        Class scores of ``data.train`` by a teacher, ``[replicas of the teacher, images, classes]``, where the objective
+        needs one. Replica r learns from the teacher's replica r (counted from the first again where it has fewer).
     on_epoch
         Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (at its start),
         ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, while the weights move), ``test_loss`` (mean
-        −log softmax(scores)[label], whatever the objective), ``test_accuracy``, then the objective's logs.
+        −log softmax(scores)[label], whatever the objective), ``test_accuracy``, the same two of the validation images and
+        ``accuracy_gap`` (training minus validation) where there are any, then the objective's logs.
     on_step
         Called after each step; reading the loss waits for the device.
+    on_network
+        Called after ``on_epoch`` with the row and the network, to look at and not to change.
 
     Raises
     ------
@@ -75,46 +103,80 @@ def train(
         Where the loss stops being finite, the images do not suit the model, or the device is not there.
     """
     place = machine.prepare(device or config.device, config.threads)
-    train_images = Batches(data.train, inputs=config.inputs, device=place)
-    test_images = Batches(data.test, inputs=config.inputs, device=place)
+    learned, held_out = _split(config, data.train)
+    scored = {"test": data.test, "validation": _part(data.train, held_out) if len(held_out) else None}
+    images = Images(
+        Batches(_part(data.train, learned), inputs=config.inputs, device=place),
+        {name: Batches(part, inputs=config.inputs, device=place) for name, part in scored.items() if part is not None},
+        len(data.train.classes),
+    )
     weights = []
     for replica in range(config.replicas):
+        teacher = None
+        if teacher_outputs is not None:
+            teacher = torch.from_numpy(teacher_outputs[replica % len(teacher_outputs)][learned]).to(place)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(config.seed + replica)
-            net = _build(config, data.train, place)
-            _train_one(config, net, train_images, test_images, replica, len(data.train.classes), on_epoch, on_step)
+            net = build(config, data.train, place)
+            _train_one(config, net, images, teacher, replica, Hooks(on_epoch, on_step, on_network))
         weights.append({name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()})
     return TrainedModel.of(config, data.train, weights, machine.describe(place))
 
 
-def _build(config: "RunConfig", images: Dataset, device: torch.device) -> Network:
+def build(config: "RunConfig", images: Dataset, device: torch.device) -> Network:
+    """The run's network for these images, drawn from torch's global generator.
+
+    Raises
+    ------
+    UserError
+        Where the images are too small for it.
+    """
     _, channels, height, width = images.images.shape
     try:
         net = config.model.build((channels, height, width), config.objective.num_outputs(len(images.classes)))
     except ValueError as error:
         raise UserError(f"run {config.run}: {error}; name another model, or larger images (data.image_size)") from error
-    return net.to(
-        device, memory_format=torch.channels_last
-    )  # built on the CPU, so that a seed means the same everywhere
+    # Built on the CPU, so that a seed means the same everywhere.
+    return net.to(device, memory_format=torch.channels_last)
+
+
+def _split(config: "RunConfig", images: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the images to learn from, and of those held out for validation; the same for every replica."""
+    everything, labels = np.arange(len(images.labels)), images.labels
+    held_out = everything[:0]
+    if config.validation:
+        count = max(1, round(config.validation * len(labels)))
+        held_out = stratified(labels, count, np.random.default_rng(_words(config.seed, "validation")))
+    learned = np.setdiff1d(everything, held_out)
+    if config.subset and config.subset > len(learned):
+        raise UserError(
+            f"run {config.run}: subset is {config.subset}, and there are {len(learned)} images to learn from:"
+            f" lower it, or leave it out"
+        )
+    if config.subset:
+        chance = np.random.default_rng(_words(config.seed, "subset"))
+        learned = learned[stratified(labels[learned], config.subset, chance)]
+    return learned, held_out
+
+
+def _part(images: Dataset, positions: np.ndarray) -> Dataset:
+    if len(positions) == len(images.labels):  # all of them: no copy
+        return images
+    return replace(images, images=images.images[positions], labels=images.labels[positions])
 
 
 def _train_one(
-    config: "RunConfig",
-    net: Network,
-    train_images: Batches,
-    test_images: Batches,
-    replica: int,
-    num_classes: int,
-    on_epoch: Callable[[Row], None] | None,
-    on_step: Callable[[Step], None] | None,
+    config: "RunConfig", net: Network, images: Images, teacher: Tensor | None, replica: int, hooks: Hooks
 ) -> None:
-    device = train_images.labels.device
+    device = images.train.labels.device
     objective, optimizer = config.objective, config.optimizer
     order = _generator(config.seed + replica, "order", torch.device("cpu"))
     chance = _generator(config.seed + replica, "draws", device)
+    changes = _generator(config.seed + replica, "augmentation", device)
     parameters: list[Tensor] = list(net.parameters())
     state = optimizer.start(parameters)
-    count = len(train_images)
+    statistics = LayerStatistics(net) if config.layer_statistics else None
+    count = len(images.train)
     steps = math.ceil(count / config.batch_size)
     losses = torch.empty(steps, device=device)
     check_every = 1 if device.type == "cpu" else 50  # to look at a loss makes a GPU wait
@@ -125,28 +187,36 @@ def _train_one(
         correct = torch.zeros((), device=device, dtype=torch.int64)
         totals: dict[str, Tensor] = {}
         for step, index in enumerate(shuffled.split(config.batch_size)):
-            images, labels = train_images.take(index)
-            with arithmetic(device, config.precision):
-                outputs = net(images)
-            outputs = outputs.float()
-            draws = objective.draw(len(labels), num_classes, generator=chance)
-            loss, logs = objective.loss(outputs, labels, draws)
+            batch, labels = images.train.take(index)
+            for augmentation in config.augmentation:
+                batch = augmentation.apply(batch, generator=changes)
+            draws = objective.draw(len(labels), images.num_classes, generator=chance)
+            of_teacher = None if teacher is None else teacher[index]
+            outputs, loss, logs = _forward(config, net, batch, labels, draws, of_teacher)
             loss.backward()
             rate = config.lr * config.schedule.factor(epoch - 1 + step / steps, config.epochs)
             gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+            for regularizer in config.regularizers:
+                regularizer.add_gradient(parameters, gradients)
+            if statistics:
+                statistics.before(gradients)
             optimizer.step(parameters, gradients, state, rate)
+            for regularizer in config.regularizers:
+                regularizer.constrain(parameters)
+            if statistics:
+                statistics.after()
             for parameter in parameters:
                 parameter.grad = None
 
             losses[step] = loss.detach()
-            correct += (objective.scores(outputs.detach()).argmax(1) == labels).sum()
+            correct += (objective.scores(outputs).argmax(1) == labels).sum()
             for name, value in logs.items():
                 totals[name] = totals.get(name, 0) + value.detach() * (len(labels) / count)
             if (step + 1) % check_every == 0 or step + 1 == steps:
                 _check_finite(losses, step + 1 - check_every, step + 1, config, replica, epoch)
-            if on_step:
-                on_step(Step(replica, epoch, step + 1, steps, len(labels), losses[step]))
-        if on_epoch:
+            if hooks.on_step:
+                hooks.on_step(Step(replica, epoch, step + 1, steps, len(labels), losses[step]))
+        if hooks.on_epoch or hooks.on_network:
             row: Row = {
                 "replica": replica,
                 "epoch": epoch,
@@ -154,14 +224,47 @@ def _train_one(
                 "train_loss": _mean_loss(losses, count, config.batch_size),
                 "train_accuracy": int(correct) / count,
             }
-            row |= _score(config, net, test_images) | {name: float(total) for name, total in totals.items()}
-            on_epoch(row)
+            for name, batches in images.scored.items():
+                row |= _score(config, net, batches, name)
+            if "validation" in images.scored:
+                row["accuracy_gap"] = row["train_accuracy"] - row["validation_accuracy"]
+            row |= {name: float(total) for name, total in totals.items()}
+            if statistics:
+                row |= statistics.row()
+            if hooks.on_epoch:
+                hooks.on_epoch(row)
+            if hooks.on_network:
+                hooks.on_network(row, net)
+
+
+def _forward(
+    config: "RunConfig", net: Network, batch: Tensor, labels: Tensor, draws: dict[str, Tensor], teacher: Tensor | None
+) -> tuple[Tensor, Tensor, Logs]:
+    """Outputs without gradient, and the loss with its logs."""
+    objective = config.objective
+    if objective.needs_head:
+        with arithmetic(batch.device, config.precision):
+            features = net.features(batch)
+        features = features.float()
+        # All outputs, for the training accuracy alone: without a backward pass.
+        with torch.no_grad(), arithmetic(batch.device, config.precision):
+            outputs = net.head(features)
+        return outputs.float(), *objective.loss_from_features(features, net.head, labels, draws)
+    with arithmetic(batch.device, config.precision):
+        outputs = net(batch)
+    outputs = outputs.float()
+    given = (outputs, labels, draws) if teacher is None else (outputs, labels, draws, teacher)
+    return outputs.detach(), *objective.loss(*given)
 
 
 def _generator(seed: int, purpose: str, device: torch.device) -> Generator:
     """A stream of random numbers of its own, so that what one thing draws never shifts what another draws."""
-    words = np.random.SeedSequence([seed, *purpose.encode()]).generate_state(2, np.uint32)
+    words = _words(seed, purpose)
     return Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]))
+
+
+def _words(seed: int, purpose: str) -> np.ndarray:
+    return np.random.SeedSequence([seed, *purpose.encode()]).generate_state(2, np.uint32)
 
 
 def _mean_loss(losses: Tensor, count: int, batch_size: int) -> float:
@@ -183,7 +286,8 @@ def _check_finite(losses: Tensor, start: int, stop: int, config: "RunConfig", re
         )
 
 
-def _score(config: "RunConfig", net: Network, images: Batches) -> Row:
+def _score(config: "RunConfig", net: Network, images: Batches, name: str) -> Row:
     scores = config.objective.scores(outputs_of(net, images, precision=config.precision))
+    accuracy = (scores.argmax(1) == images.labels).double().mean()
     loss = torch.nn.functional.cross_entropy(scores, images.labels)
-    return {"test_loss": float(loss), "test_accuracy": float((scores.argmax(1) == images.labels).double().mean())}
+    return {f"{name}_loss": float(loss), f"{name}_accuracy": float(accuracy)}

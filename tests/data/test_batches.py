@@ -26,8 +26,17 @@ def test_standardized_inputs_have_mean_0_and_deviation_1() -> None:
     np.testing.assert_allclose(batch.std((0, 2, 3)).numpy(), 1, atol=1e-3)
 
 
+def test_means_are_subtracted_from_the_channel_or_from_each_pixel() -> None:
+    images = dataset(50)
+    pixels = images.images / 255
+    channel, _ = Batches(images, inputs="channel_mean", device=CPU).slice(0, 50)
+    np.testing.assert_allclose(channel.numpy(), pixels - pixels.mean((0, 2, 3), keepdims=True), atol=1e-6)
+    image, _ = Batches(images, inputs="mean_image", device=CPU).slice(0, 50)
+    np.testing.assert_allclose(image.numpy(), pixels - pixels.mean(0, keepdims=True), atol=1e-6)
+
+
 def test_a_channel_that_never_changes_becomes_zero() -> None:
     images = np.full((4, 1, 20, 20), 51, dtype=np.uint8)
-    constant = Dataset(images, np.zeros(4, dtype=np.int64), ["a", "b"], [0.2], [0.0])
+    constant = Dataset(images, np.zeros(4, dtype=np.int64), ["a", "b"], [0.2], [0.0], images[0] / np.float32(255))
     batch, _ = Batches(constant, inputs="standardized", device=CPU).slice(0, 4)
     np.testing.assert_allclose(batch.numpy(), 0, atol=1e-6)

@@ -101,7 +101,10 @@ def test_refuses_what_does_not_go_together(saved, tmp_path, images, labels):
     with pytest.raises(ValueError, match=r"^its (images|labels) "):
         stored.save(tmp_path / "new", Split(images, labels), split(), CLASSES)
     assert not (tmp_path / "new").exists()
-    safetensors.numpy.save_file({"images": images.copy(), "labels": labels.copy()}, saved / "train.safetensors")
+    tensors = {"images": images, "labels": labels, "mean_image": np.zeros((3, 8, 8), np.float32)}
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()}, saved / "train.safetensors"
+    )
     with pytest.raises(UserError, match=r"train\.safetensors cannot be used, its .*: delete it, then run `dvc repro"):
         stored.load(saved / "train.safetensors")
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from trainlab.objectives.policy_gradient import PolicyGradient
 
-OBJECTIVE = PolicyGradient(name="policy_gradient", entropy_weight=0.04)
-WITHOUT_ENTROPY = PolicyGradient(name="policy_gradient", entropy_weight=0)
+OBJECTIVE = PolicyGradient(name="policy_gradient", entropy_weight=0.04, baseline=True)
+WITHOUT_ENTROPY = PolicyGradient(name="policy_gradient", entropy_weight=0, baseline=True)
 
 
 def forced(batch: int, classes: int, action: int) -> dict[str, Tensor]:
@@ -90,6 +90,27 @@ def test_the_baseline_leaves_the_mean_and_lowers_the_variance() -> None:
         variances.append(float((policy[:, None] * (gradients - mean) ** 2).sum()))
     assert torch.allclose(means[0], means[1])
     assert variances[1] < 0.8 * variances[0]
+
+
+@given(st.integers(1, 6), st.integers(2, 8), st.integers(0, 2**31))
+def test_without_a_baseline_the_reward_alone_weighs_the_policys_gradient(batch: int, classes: int, seed: int) -> None:
+    plain = PolicyGradient(name="policy_gradient", entropy_weight=0.04)
+    outputs, labels, generator = inputs(batch, classes - 1, seed)
+    labels = labels.clamp(max=classes - 1)
+    assert plain.num_outputs(classes) == classes
+    assert torch.equal(plain.scores(outputs), outputs)
+    draws = plain.draw(batch, classes, generator=generator)
+    loss, logs = plain.loss(outputs, labels, draws)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+
+    policy = torch.softmax(outputs.detach(), 1)
+    action = (policy.log() + draws["gumbel"]).argmax(1)
+    reward = (action == labels).double()
+    onehot = torch.eye(classes, dtype=torch.float64)[action]
+    entropy = -(policy * policy.log()).sum(1)
+    expected = -reward[:, None] * (onehot - policy) + 0.04 * policy * (policy.log() + entropy[:, None])
+    assert torch.allclose(gradient, expected / batch)
+    assert sorted(logs) == ["entropy", "reward"]
 
 
 def test_actions_have_the_policys_probabilities() -> None:

@@ -2,12 +2,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainlab.objectives.value_function import ValueFunction
 
 OBJECTIVE = ValueFunction(name="value_function", epsilon=0.2)
+CONSISTENT = ValueFunction(name="value_function", epsilon=0.2, consistent=True)
 
 
 @given(st.integers(1, 12), st.integers(2, 12), st.integers(0, 2**31))
@@ -32,6 +34,24 @@ def test_loss_and_gradient_are_the_closed_form(batch: int, classes: int, seed: i
     assert 0 <= float(logs["reward"]) <= 1
 
 
+@given(st.integers(1, 12), st.integers(2, 12), st.integers(0, 2**31))
+def test_consistent_values_are_the_softmax_of_the_outputs(batch: int, classes: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = (3 * torch.randn(batch, classes, generator=generator, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(classes, (batch,), generator=generator)
+    draws = CONSISTENT.draw(batch, classes, generator=generator)
+    loss, _ = CONSISTENT.loss(outputs, labels, draws)
+
+    values = torch.softmax(outputs, 1)
+    actions = torch.where(draws["explore"] < 0.2, draws["choice"], outputs.argmax(1))
+    value = values[torch.arange(batch), actions]
+    reward = (actions == labels).double()
+    expected = F.binary_cross_entropy(value, reward)
+    assert torch.allclose(loss, expected)
+    gradients = [torch.autograd.grad(of, outputs, retain_graph=True)[0] for of in (loss, expected)]
+    assert torch.allclose(*gradients, atol=1e-9)
+
+
 def test_actions_are_epsilon_greedy() -> None:
     batch, classes = 200_000, 4
     generator = torch.Generator().manual_seed(0)
@@ -45,11 +65,12 @@ def test_actions_are_epsilon_greedy() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_extreme_outputs_and_a_batch_of_one_stay_finite(kind: torch.dtype) -> None:
+@pytest.mark.parametrize("objective", [OBJECTIVE, CONSISTENT])
+def test_extreme_outputs_and_a_batch_of_one_stay_finite(objective: ValueFunction, kind: torch.dtype) -> None:
     outputs = torch.tensor([[1e4, -1e4, 0.0]], dtype=kind, requires_grad=True)
     for choice in range(3):
         draws = {"explore": torch.tensor([0.1]), "choice": torch.tensor([choice])}
-        loss, _ = OBJECTIVE.loss(outputs, torch.tensor([1]), draws)
+        loss, _ = objective.loss(outputs, torch.tensor([1]), draws)
         (gradient,) = torch.autograd.grad(loss, outputs)
         assert math.isfinite(float(loss.detach()))
         assert bool(torch.isfinite(gradient).all())

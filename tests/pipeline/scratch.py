@@ -20,7 +20,8 @@ from cifar10_files import trust, write_cifar10
 PROJECT = Path(__file__).resolve().parents[2]
 # What the pipeline is made of. Results are left out: a scratch repository makes its own.
 PARTS = re.compile(
-    r"dvc\.yaml|params\.yaml|\.dvcignore|\.gitignore|\.dvc/(config|\.gitignore|plots/.+)|(src|stages|data/folder)/.+|data/\.gitignore"
+    r"(studies/)?(dvc|params)\.yaml|\.dvcignore|(data/)?\.gitignore|\.dvc/(config|\.gitignore|plots/.+)"
+    r"|(src|stages|data/folder)/.+"
 )
 TRICKS = (
     "baseline",

@@ -15,7 +15,8 @@ class Batches:
     dataset
         Images and labels, and the statistics of the *training* images.
     inputs
-        `raw`: pixel values in [0, 1]. `standardized`: minus the channel's mean, over its standard deviation.
+        `raw`: pixel values in [0, 1]. `channel_mean`: minus the channel's mean. `mean_image`: minus the mean image.
+        `standardized`: minus the channel's mean, over its standard deviation. All of the training images.
     device
         Where the images live and the batches come from.
     """
@@ -28,7 +29,7 @@ class Batches:
         self._rows = torch.from_numpy(rows).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
         scale, shift = _scale_and_shift(dataset, inputs)
-        self._scale, self._shift = (torch.from_numpy(np.tile(v, height * width)).to(device) for v in (scale, shift))
+        self._scale, self._shift = (torch.from_numpy(values).to(device) for values in (scale, shift))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,10 +49,14 @@ class Batches:
 
 
 def _scale_and_shift(dataset: Dataset, inputs: str) -> tuple[np.ndarray, np.ndarray]:
-    """Per channel: what a byte is multiplied by, and what is added then."""
-    if inputs == "raw":
-        mean, std = np.zeros(len(dataset.mean)), np.ones(len(dataset.std))
-    else:
-        mean, std = np.asarray(dataset.mean), np.asarray(dataset.std)
-        std = np.where(std > 0, std, 1.0)  # a channel that never changes says nothing: it becomes 0
-    return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    """What each byte of an image's row is multiplied by, and what is added then."""
+    channels, height, width = dataset.images.shape[1:]
+    mean, std = np.zeros((height, width, channels)), np.ones((height, width, channels))
+    if inputs in ("channel_mean", "standardized"):
+        mean += dataset.mean
+    if inputs == "standardized":
+        # A channel that never changes says nothing: it becomes 0.
+        std *= [value if value > 0 else 1.0 for value in dataset.std]
+    if inputs == "mean_image":
+        mean = dataset.mean_image.transpose(1, 2, 0).astype(np.float64)
+    return (1 / (255 * std)).astype(np.float32).ravel(), (-mean / std).astype(np.float32).ravel()

@@ -1,6 +1,6 @@
 """The images that every run trains and is tested on: how they are stored, and loaded again.
 
-A directory holds `train.safetensors` and `test.safetensors` (tensors `images` and `labels`) and `stats.json`.
+A directory holds `train.safetensors` and `test.safetensors` (tensors `images`, `labels` and `mean_image`) and `stats.json`.
 """
 
 import json
@@ -47,6 +47,8 @@ class Dataset:
     mean, std
         Of each channel, over all pixels of the *training* images scaled to [0, 1], whichever split ``images`` is. The
         standard deviation is the population's (divisor N) and is 0 for a channel that never varies: guard a division.
+    mean_image
+        Mean of the *training* images scaled to [0, 1], ``[channels, height, width]``, float32.
     """
 
     images: np.ndarray
@@ -54,6 +56,7 @@ class Dataset:
     classes: list[str]
     mean: list[float]
     std: list[float]
+    mean_image: np.ndarray
 
 
 def save(directory: Path, train: Split, test: Split, classes: list[str]) -> None:
@@ -71,6 +74,7 @@ def save(directory: Path, train: Split, test: Split, classes: list[str]) -> None
         if problem := _problem(split.images, split.labels, len(classes)):
             raise ValueError(problem)
     mean, std = _statistics(train.images)
+    mean_image = (train.images.sum(0, dtype=np.int64) / (255 * len(train.images))).astype(np.float32)
     stats = {
         "classes": classes,
         "counts": {"train": _counts(train.labels, classes), "test": _counts(test.labels, classes)},
@@ -80,7 +84,8 @@ def save(directory: Path, train: Split, test: Split, classes: list[str]) -> None
     }
     with directory_written_whole(directory) as aside:
         for name, split in (("train", train), ("test", test)):
-            tensors = {"images": np.ascontiguousarray(split.images), "labels": np.ascontiguousarray(split.labels)}
+            tensors = {"images": split.images, "labels": split.labels, "mean_image": mean_image}
+            tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
             # Not `save_file`: its error on a full disk is no OSError.
             (aside / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
         write_text(aside / "stats.json", json.dumps(stats, indent=2, ensure_ascii=False) + "\n")
@@ -100,7 +105,7 @@ def load(path: Path) -> Dataset:
             raise UserError(f"{file} does not exist: run `dvc repro normalize`")
     try:
         tensors = safetensors.numpy.load_file(path)
-        images, labels = tensors["images"], tensors["labels"]
+        images, labels, mean_image = tensors["images"], tensors["labels"], tensors["mean_image"]
     except (SafetensorError, KeyError) as error:
         raise _unusable(path, "it is damaged") from error
     try:
@@ -110,11 +115,11 @@ def load(path: Path) -> Dataset:
     except (ValueError, KeyError, TypeError) as error:
         raise _unusable(stats_path, "it is damaged") from error
     problem = _problem(images, labels, len(classes))
-    if not problem and not (images.shape[1:] == shape and len(mean) == len(std) == shape[0]):
+    if not problem and not (images.shape[1:] == mean_image.shape == shape and len(mean) == len(std) == shape[0]):
         problem = f"its images do not go with {stats_path.name}"
     if problem:
         raise _unusable(path, problem)
-    return Dataset(images, labels, classes, mean, std)
+    return Dataset(images, labels, classes, mean, std, mean_image)
 
 
 def _unusable(path: Path, problem: str) -> UserError:

@@ -31,6 +31,11 @@ class Model(Part):
 
     initializer: Initializer | None = None
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the network ends in a linear layer, ``head``, on top of ``features``: some objectives need it."""
+        return True
+
     def build(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
         """A new network with weights drawn from torch's global generator.
 

@@ -11,16 +11,18 @@ from trainlab.objectives.base import Draws, Logs, Objective
 
 
 class PolicyGradient(Objective):
-    """REINFORCE with a learned baseline, and a bonus for entropy.
+    """REINFORCE, with a learned baseline where asked, and a bonus for entropy.
 
     The first outputs are logits of the policy, the probability of choosing each class. One class is chosen by it; it earns
-    1 if it is the label and 0 otherwise. One output more is, through a sigmoid, the baseline: the reward to expect for
-    this image. The label itself is never shown to the loss.
+    1 if it is the label and 0 otherwise. The label itself is never shown to the loss.
 
     Parameters
     ----------
     entropy_weight
         Nats of loss that a nat of the policy's entropy is worth, ≥ 0: keeps it from settling on one class too soon.
+    baseline
+        Whether one output more predicts, through a sigmoid, the reward to expect for this image: subtracted from the
+        reward, it leaves the gradient's expectation as it is and lowers its variance.
 
     References
     ----------
@@ -30,10 +32,11 @@ class PolicyGradient(Objective):
 
     name: Literal["policy_gradient"]
     entropy_weight: float = Field(ge=0)
+    baseline: bool = False
 
     def num_outputs(self, num_classes: int) -> int:
-        """One more than the classes: the last predicts the baseline."""
-        return num_classes + 1
+        """One more than the classes where the last predicts the baseline."""
+        return num_classes + self.baseline
 
     def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
         """Gumbel noise (``[batch, classes]``): log-probabilities plus it have their argmax at a draw from the policy."""
@@ -47,7 +50,7 @@ class PolicyGradient(Objective):
         Parameters
         ----------
         outputs
-            ``[batch, classes + 1]``: the policy's logits, then the baseline's.
+            The policy's logits, ``[batch, classes]``; with a baseline, its logit in a column more.
         labels
             Class indices, ``[batch]``, int64.
         draws
@@ -56,20 +59,26 @@ class PolicyGradient(Objective):
         Returns
         -------
         loss
-            Scalar, mean over the batch. Its gradient in the policy is (V − R)·∇log π(a), V held constant.
+            Scalar, mean over the batch. Its gradient in the policy is (V − R)·∇log π(a), V held constant (0 without a
+            baseline).
         logs
-            ``reward`` and ``baseline`` (means, in [0, 1]), ``baseline_loss`` and ``entropy`` (means, in nats).
+            ``reward`` (mean, in [0, 1]) and ``entropy`` (mean, in nats); with a baseline ``baseline`` (mean, in [0, 1])
+            and ``baseline_loss`` (mean, in nats).
         """
-        log_policy, baseline = F.log_softmax(outputs[:, :-1], 1), outputs[:, -1]
+        log_policy = F.log_softmax(self.scores(outputs), 1)
         chosen = (log_policy.detach() + draws["gumbel"]).argmax(1)
         reward = (chosen == labels).to(outputs.dtype)
-        value = torch.sigmoid(baseline.detach())
-        surrogate = ((value - reward) * log_policy.gather(1, chosen[:, None]).squeeze(1)).mean()
-        baseline_loss = F.binary_cross_entropy_with_logits(baseline, reward)
         entropy = -(log_policy.exp() * log_policy).sum(1).mean()
-        logs = {"reward": reward.mean(), "baseline": value.mean(), "baseline_loss": baseline_loss, "entropy": entropy}
+        logs = {"reward": reward.mean(), "entropy": entropy}
+        advantage, baseline_loss = reward, outputs.new_zeros(())
+        if self.baseline:
+            baseline = outputs[:, -1]
+            value = torch.sigmoid(baseline.detach())
+            advantage, baseline_loss = reward - value, F.binary_cross_entropy_with_logits(baseline, reward)
+            logs |= {"baseline": value.mean(), "baseline_loss": baseline_loss}
+        surrogate = -(advantage * log_policy.gather(1, chosen[:, None]).squeeze(1)).mean()
         return surrogate + baseline_loss - self.entropy_weight * entropy, logs
 
     def scores(self, outputs: Tensor) -> Tensor:
         """The policy's logits."""
-        return outputs[:, :-1]
+        return outputs[:, :-1] if self.baseline else outputs

@@ -1,7 +1,7 @@
 """Tell the label from a few sampled classes instead of from all: softmax cross entropy for very many classes."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ class SampledSoftmax(Objective):
     Senécal 2008, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*.
     """
 
+    needs_head: ClassVar[bool] = True
     name: Literal["sampled_softmax"]
     n_samples: int = Field(ge=1)
 

@@ -20,6 +20,9 @@ class ValueFunction(Objective):
     ----------
     epsilon
         Probability in [0, 1] of choosing a class uniformly instead of the one with the highest value.
+    consistent
+        Whether the values of all classes sum to one, as the chances of earning the one reward that there is do: value
+        c is softmax(outputs)[c] then, in place of sigmoid(outputs[c]).
 
     References
     ----------
@@ -28,6 +31,7 @@ class ValueFunction(Objective):
 
     name: Literal["value_function"]
     epsilon: float = Field(ge=0, le=1)
+    consistent: bool = False
 
     def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
         """Where to explore (``[batch]``, uniform in [0, 1)) and what to choose there (``[batch]``, class indices)."""
@@ -43,7 +47,7 @@ class ValueFunction(Objective):
         Parameters
         ----------
         outputs
-            Value logits, ``[batch, classes]``.
+            Value logits (or, where consistent, their logits together), ``[batch, classes]``.
         labels
             Class indices, ``[batch]``, int64.
         draws
@@ -57,9 +61,10 @@ class ValueFunction(Objective):
             ``reward``: mean reward of the choices, in [0, 1].
         """
         explore = draws["explore"] < self.epsilon
-        chosen = torch.where(
-            explore, draws["choice"], outputs.detach().argmax(1)
-        )  # `where`, not `if`: stays capturable
-        reward = (chosen == labels).to(outputs.dtype)
-        value = outputs.gather(1, chosen[:, None]).squeeze(1)
+        greedy = outputs.detach().argmax(1)
+        chosen = torch.where(explore, draws["choice"], greedy)[:, None]  # `where`, not `if`: stays capturable
+        reward = (chosen.squeeze(1) == labels).to(outputs.dtype)
+        value = outputs.gather(1, chosen).squeeze(1)
+        if self.consistent:  # the logit of softmax(outputs)[chosen]
+            value = value - outputs.scatter(1, chosen, -torch.inf).logsumexp(1)
         return F.binary_cross_entropy_with_logits(value, reward), {"reward": reward.mean()}

@@ -1,0 +1,73 @@
+"""Learn from another model's probabilities beside the label: distillation."""
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from trainlab.objectives.base import Draws, Logs, Objective
+
+
+class TeacherStudent(Objective):
+    """Cross entropy against a mixture of the label and a teacher's probabilities.
+
+    At temperature 1 the loss is KL(t ‖ softmax(outputs)) with the target t = alpha·softmax(teacher) + (1 − alpha)·onehot(label),
+    and its gradient in the outputs is (softmax(outputs) − t) / batch.
+
+    Parameters
+    ----------
+    alpha
+        Weight in [0, 1] of the teacher; 0 is softmax cross entropy.
+    temperature
+        What teacher's and student's logits are divided by in the teacher's part, > 0. That part is multiplied by
+        temperature², so that its gradient keeps its size.
+
+    References
+    ----------
+    Hinton, Vinyals and Dean 2015, *Distilling the Knowledge in a Neural Network*, section 2.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    name: Literal["teacher_student"]
+    alpha: float = Field(ge=0, le=1)
+    temperature: float = Field(gt=0)
+
+    def loss(  # type: ignore[override]  # it declares that it needs one argument more
+        self, outputs: Tensor, labels: Tensor, draws: Draws, teacher_outputs: Tensor
+    ) -> tuple[Tensor, Logs]:
+        """Mean over the batch of the mixed cross entropy, less the entropies that make it a divergence at temperature 1.
+
+        Parameters
+        ----------
+        outputs
+            The student's logits, ``[batch, classes]``.
+        labels
+            Class indices, ``[batch]``, int64.
+        draws
+            Nothing: this objective draws no random numbers.
+        teacher_outputs
+            The teacher's class scores for the same images, ``[batch, classes]``. No gradient flows to them.
+
+        Returns
+        -------
+        loss
+            Scalar, in nats.
+        logs
+            ``teacher_agreement`` and ``label_agreement``: how often the student's prediction is the teacher's, and the
+            label, in [0, 1].
+        """
+        scale = self.temperature**2
+        teacher = teacher_outputs.detach()
+        soft = F.softmax(teacher / self.temperature, 1)
+        target = self.alpha * soft + (1 - self.alpha) * F.one_hot(labels, outputs.shape[1])
+        of_teacher = F.cross_entropy(outputs / self.temperature, soft)
+        of_label = F.cross_entropy(outputs, labels)
+        entropies = torch.special.entr(target) + self.alpha * (scale - 1) * torch.special.entr(soft)
+        loss = self.alpha * scale * of_teacher + (1 - self.alpha) * of_label - entropies.sum(1).mean()
+        predicted = outputs.detach().argmax(1)
+        return loss, {
+            "teacher_agreement": (predicted == teacher.argmax(1)).to(outputs.dtype).mean(),
+            "label_agreement": (predicted == labels).to(outputs.dtype).mean(),
+        }
