@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,8 +28,9 @@ def random_data(count: int) -> Data:
     """Noise in the shape of CIFAR-10: the time of a step does not depend on what is in the pictures."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, count)
-    split = stored.Dataset(images, labels, [str(c) for c in range(10)], [0.5] * 3, [0.29] * 3)
-    few = stored.Dataset(images[:250], labels[:250], split.classes, split.mean, split.std)
+    mean_image = (images[:250].mean(0) / 255).astype(np.float32)
+    split = stored.Dataset(images, labels, [str(c) for c in range(10)], [0.5] * 3, [0.29] * 3, mean_image)
+    few = replace(split, images=images[:250], labels=labels[:250])
     return Data(split, few)
 
 

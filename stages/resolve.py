@@ -20,10 +20,11 @@ def main(
 ) -> None:
     """Check params.yaml and write the complete configuration of each run to configs/SUITE/RUN.yaml."""
     params = under / "params.yaml"
-    main_pipeline = under == Path()  # the studies use its images
-    runs = config.resolve(config.load_params(params), where=str(params), data=main_pipeline)
+    main_pipeline = under == Path()  # the studies use its images, and check nothing
+    values = config.load_params(params)
+    runs = config.resolve(values, where=str(params), data=main_pipeline)
     if not check:
-        config.save_all(runs, under / "configs")
+        config.save_all(runs, under / "configs", config.resolve_checks(values) if main_pipeline else None)
         for suite in dict.fromkeys(run.suite for run in runs.values()):
             print(f"{under / 'configs' / suite}: {', '.join(name for name, run in runs.items() if run.suite == suite)}")
 

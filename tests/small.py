@@ -21,6 +21,12 @@ PARAMS: dict[str, Any] = {
     "objective": {"name": "softmax_cross_entropy"},
     "optimizer": {"name": "adam", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
     "schedule": "constant",
+    "checks": {
+        "initial_loss_tolerance": 0.1,
+        "overfit_lr": 3e-3,
+        "overfit_epochs": 60,
+        "overfit_accuracy": 1.0,
+    },
     "data": {"source": "digits", "path": "data/folder", "image_size": 32},
     "suites": {"tricks": {"epochs": 2, "batch_size": 16, "model": "tf_cnn"}},
     "runs": {"small": {"suite": "tricks"}},

@@ -23,6 +23,14 @@ RUNS = {
     "step": {"suite": "tricks", "schedule": {"name": "step", "step_size": 1, "gamma": 0.5}},
     "kaiming": {"suite": "tricks", "model": {"initializer": "kaiming_uniform"}},
     "other": {"suite": "tricks", "model": "other_cnn"},
+    "l1": {"suite": "tricks", "regularizers": [{"name": "l1", "strength": 0.1}]},
+    "max_norm": {"suite": "tricks", "regularizers": [{"name": "max_norm", "limit": 2.0}]},
+    "flip": {"suite": "tricks", "augmentation": ["flip"]},
+    "flip_crop_l1": {
+        "suite": "tricks",
+        "augmentation": ["flip", {"name": "crop", "padding": 2}],
+        "regularizers": [{"name": "l1", "strength": 0.1}],
+    },
 }
 OTHER = """
 from typing import Literal
@@ -85,6 +93,37 @@ def comment(package: Path) -> None:
     edit(package / "models" / "tf_cnn.py", '"""The small', '"""Another docstring; the small')
 
 
+def import_for_one_part(package: Path) -> None:
+    """`Step` alone needs what it imports."""
+    edit(
+        package / "schedules.py",
+        "import math\n",
+        "import fractions\nimport math\nfrom trainlab import errors as oops\n",
+    )
+    edit(package / "schedules.py", "// self.step_size", "// int(fractions.Fraction(self.step_size, bool(oops)))")
+
+
+def import_for_all_parts(package: Path) -> None:
+    edit(package / "schedules.py", "import math\n", "import fractions\nimport math\n")
+    edit(package / "schedules.py", "class Constant(", "NOTHING = fractions.Fraction(0)\n\n\nclass Constant(")
+
+
+def edit_what_no_run_uses(package: Path) -> None:
+    edit(package / "regularizers.py", "alpha=self.l1", "alpha=2")
+    edit(package / "data" / "augmentation.py", "self.size // 2", "1")
+    edit(package / "schedules.py", "import math", "import math\nimport sys")
+    edit(package / "config.py", "le=1000)", "le=1001)")  # the schema of params.yaml
+
+
+def derive(package: Path) -> None:
+    """`Adam` from a part that is derived from another one, neither of which any run names."""
+    old = "class Adam(_AdamFamily)"
+    first = 'class First(_AdamFamily):\n    name: Literal["first"]\n\n    DECAY: ClassVar[float] = 1.0\n'
+    second = 'class Second(First):\n    name: Literal["second"]  # type: ignore[assignment]\n'
+    edit(package / "optimizers.py", "import Literal", "import ClassVar, Literal")
+    edit(package / "optimizers.py", old, f"{first}\n\n{second}\n\nclass Adam(Second)")
+
+
 EDITS: list[tuple[str, Callable[[Path], None], set[str]]] = [
     ("a comment and a docstring", comment, set()),
     ("a new objective", add_objective, set()),
@@ -112,9 +151,39 @@ EDITS: list[tuple[str, Callable[[Path], None], set[str]]] = [
         lambda p: edit(p / "initializers.py", 'nonlinearity="relu"', 'nonlinearity="tanh"'),
         {"kaiming"},
     ),
+    ("a regularizer", lambda p: edit(p / "regularizers.py", "alpha=self.strength", "alpha=2"), {"l1", "flip_crop_l1"}),
+    ("a regularizer that stands alone", lambda p: edit(p / "regularizers.py", "renorm_(2", "renorm_(1"), {"max_norm"}),
+    (
+        "what all regularizers use",
+        lambda p: edit(
+            p / "regularizers.py", "for p in parameters if p.dim() >= 2]\n\n\nReg", "for p in parameters]\n\n\nReg"
+        ),
+        {"l1", "max_norm", "flip_crop_l1"},
+    ),
+    (
+        "the second of two augmentations",
+        lambda p: edit(p / "data" / "augmentation.py", "2 * self.padding + 1", "2 * self.padding"),
+        {"flip_crop_l1"},
+    ),
+    (
+        "the first of two augmentations",
+        lambda p: edit(p / "data" / "augmentation.py", "< 0.5}", "< 0.4}"),
+        {"flip", "flip_crop_l1"},
+    ),
+    ("an import that one part needs", import_for_one_part, {"step"}),
+    ("an import that all parts need", import_for_all_parts, set(RUNS)),
+    ("what no run uses", edit_what_no_run_uses, set()),
     ("pictures", lambda p: edit(p / "plotting.py", "import", "import sys\nimport"), set()),
     ("the progress bar", lambda p: edit(p / "progress.py", "REFRESH = 0.25", "REFRESH = 0.5"), set()),
 ]
+
+
+def test_a_part_derived_from_parts_is_followed_to_the_last_of_them(package: Path) -> None:
+    derive(package)
+    before = codes(package)
+    edit(package / "optimizers.py", "DECAY: ClassVar[float] = 1.0", "DECAY: ClassVar[float] = 2.0")
+    after = codes(package)
+    assert {run for run in RUNS if before[run] == after[run]} == {"sgd"}
 
 
 @pytest.mark.parametrize(("what", "change", "stale"), EDITS, ids=[what for what, _, _ in EDITS])

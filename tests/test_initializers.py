@@ -1,20 +1,121 @@
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trainlab.initializers import KaimingUniform
+from small import data, run_config
+from trainlab.initializers import (
+    Gaussian,
+    KaimingNormal,
+    KaimingUniform,
+    LecunNormal,
+    XavierNormal,
+    XavierUniform,
+    _Initializer,
+)
+from trainlab.models.tf_cnn import TfCnn
+from trainlab.training import train
+
+LAYERS = [(nn.Linear(200, 300), 200, 300), (nn.Conv2d(16, 64, 5), 16 * 25, 64 * 25)]
+UNIFORM = [
+    (KaimingUniform(name="kaiming_uniform"), lambda fan_in, fan_out: 2 / fan_in),
+    (XavierUniform(name="xavier_uniform"), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+]
+NORMAL = [
+    (KaimingNormal(name="kaiming_normal"), lambda fan_in, fan_out: 2 / fan_in),
+    (XavierNormal(name="xavier_normal"), lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    (LecunNormal(name="lecun_normal"), lambda fan_in, fan_out: 1 / fan_in),
+    (Gaussian(name="gaussian", std=0.3), lambda fan_in, fan_out: 0.3**2),
+]
+Variance = Callable[[int, int], float]
 
 
-@pytest.mark.parametrize(("layer", "fan_in"), [(nn.Linear(200, 300), 200), (nn.Conv2d(16, 64, 5), 16 * 25)])
-def test_kaiming_uniform_has_variance_two_over_fan_in(layer: nn.Linear | nn.Conv2d, fan_in: int) -> None:
+def filled(initializer: _Initializer, layer: nn.Linear | nn.Conv2d) -> Tensor:
     torch.manual_seed(0)
-    KaimingUniform(name="kaiming_uniform").apply(nn.Sequential(layer, nn.ReLU()))
-    bound = math.sqrt(6 / fan_in)
-    weight = layer.weight.detach()
-    assert float(weight.abs().max()) <= bound
-    assert float(weight.abs().max()) > 0.99 * bound
-    assert float(weight.var()) == pytest.approx(2 / fan_in, rel=0.03)
+    initializer.apply(nn.Sequential(layer, nn.ReLU()))
     assert layer.bias is not None
     assert not layer.bias.any()
+    return layer.weight.detach().flatten()
+
+
+@pytest.mark.parametrize(("layer", "fan_in", "fan_out"), LAYERS, ids=["linear", "conv"])
+@pytest.mark.parametrize(("initializer", "variance"), UNIFORM, ids=lambda value: getattr(value, "name", ""))
+def test_uniform_ones_have_their_variance_and_bound(
+    initializer: _Initializer, variance: Variance, layer: nn.Linear | nn.Conv2d, fan_in: int, fan_out: int
+) -> None:
+    weight = filled(initializer, layer)
+    bound = math.sqrt(3 * variance(fan_in, fan_out))
+    assert float(weight.abs().max()) <= bound
+    assert float(weight.abs().max()) > 0.99 * bound
+    assert float(weight.var()) == pytest.approx(variance(fan_in, fan_out), rel=0.03)
+
+
+@pytest.mark.parametrize(("layer", "fan_in", "fan_out"), LAYERS, ids=["linear", "conv"])
+@pytest.mark.parametrize(("initializer", "variance"), NORMAL, ids=lambda value: getattr(value, "name", ""))
+def test_normal_ones_have_their_variance_and_tails(
+    initializer: _Initializer, variance: Variance, layer: nn.Linear | nn.Conv2d, fan_in: int, fan_out: int
+) -> None:
+    weight = filled(initializer, layer)
+    std = math.sqrt(variance(fan_in, fan_out))
+    count = len(weight)
+    assert abs(float(weight.mean())) < 5 * std / math.sqrt(count)
+    assert float(weight.var()) == pytest.approx(std**2, rel=5 * math.sqrt(2 / count))
+    for deviations, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
+        assert float((weight.abs() < deviations * std).double().mean()) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("ours", "torchs"),
+    [
+        (Gaussian(name="gaussian", std=0.02), lambda w: nn.init.normal_(w, 0, 0.02)),
+        (
+            KaimingNormal(name="kaiming_normal"),
+            lambda w: nn.init.kaiming_normal_(w, mode="fan_in", nonlinearity="relu"),
+        ),
+        (KaimingUniform(name="kaiming_uniform"), lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu")),
+        (XavierNormal(name="xavier_normal"), lambda w: nn.init.xavier_normal_(w, gain=1)),
+        (XavierUniform(name="xavier_uniform"), lambda w: nn.init.xavier_uniform_(w, gain=1)),
+        (LecunNormal(name="lecun_normal"), lambda w: nn.init.normal_(w, 0, 1 / math.sqrt(w[0].numel()))),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_they_are_torchs_to_the_bit(ours: _Initializer, torchs: Callable[[Tensor], Tensor]) -> None:
+    net = TfCnn.model_validate({"name": "tf_cnn", "initializer": ours})
+    torch.manual_seed(5)
+    drawn = net.network((3, 32, 32), 10)
+    ours.apply(drawn)
+    torch.manual_seed(5)
+    expected = net.network((3, 32, 32), 10)
+    with torch.no_grad():
+        weights = [torchs(p) for p in expected.parameters() if p.dim() > 1]
+    for p, weight in zip((p for p in drawn.parameters() if p.dim() > 1), weights, strict=True):
+        assert torch.equal(p, weight)
+    assert not any(p.any() for p in drawn.parameters() if p.dim() == 1)
+
+
+@pytest.mark.parametrize("std", [0, -1.0, math.inf, "wide", True])
+def test_a_standard_deviation_is_above_zero(std: Any) -> None:
+    with pytest.raises(ValueError, match="std"):
+        Gaussian.model_validate({"name": "gaussian", "std": std})
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"name": "gaussian", "std": 0.02},
+        "kaiming_normal",
+        "kaiming_uniform",
+        "lecun_normal",
+        "xavier_normal",
+        "xavier_uniform",
+    ],
+    ids=str,
+)
+def test_params_can_name_them(block: Any) -> None:
+    config = run_config(model={"initializer": block}, epochs=1, batch_size=8)
+    assert config.to_dict()["model"]["initializer"] == ({"name": block} if isinstance(block, str) else block)
+    images = data(count=8)
+    assert train(config, images).scores(images.test).shape == (1, 12, 4)

@@ -45,6 +45,20 @@ def bars():
     return plotting.bars(SCORES, INTERVALS, score="micro-F1", title="tricks", caption="100 test images")
 
 
+POLICY = ["reward", "entropy", "baseline", "baseline_loss"]
+
+
+def some_logs(names=POLICY, replicas=1, epochs=3):
+    history = some_histories(["plain"], replicas, epochs)
+    for i, name in enumerate(names):
+        history[name] = 0.1 * i + 0.3 / history["epoch"] + 0.1 * history["replica"]
+    return plotting.logs(history, names, title="plain", caption="100 test images")
+
+
+def labels(axes):
+    return [line.get_label() for line in axes.lines]
+
+
 def texts(axes):
     return [text.get_text() for text in axes.texts]
 
@@ -100,6 +114,69 @@ def test_curves_draw_the_mean_of_the_replicas():
     assert texts(accuracy) == ["plain  0.628"]
 
 
+def test_logs_have_a_panel_for_each_unit():
+    fractions, losses, entropy = some_logs().figure.axes
+    assert [axes.get_title(loc="left") for axes in (fractions, losses, entropy)] == [
+        "plain: fractions",
+        "training losses (nats)",
+        "entropy (nats)",
+    ]
+    assert labels(fractions) == ["test accuracy", "reward", "baseline"]
+    assert labels(losses) == ["train loss", "baseline loss"]
+    assert labels(entropy) == ["entropy"]
+    assert fractions.lines[1].get_ydata() == pytest.approx([0.3, 0.15, 0.1])
+    for axes in (fractions, losses, entropy):
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == labels(axes)
+        assert len({line.get_color() for line in axes.lines}) == len(axes.lines)
+
+
+def test_logs_without_entropy_have_no_panel_for_it():
+    fractions, losses = some_logs(["teacher_agreement", "label_agreement"]).figure.axes
+    assert labels(fractions) == ["test accuracy", "teacher agreement", "label agreement"]
+    assert labels(losses) == ["train loss"]
+
+
+def test_logs_of_replicas_are_their_mean_in_a_band():
+    picture = some_logs(replicas=3)
+    for axes in picture.figure.axes:
+        assert len(axes.collections) == len(axes.lines)
+    assert picture.figure.axes[0].lines[1].get_ydata() == pytest.approx([0.4, 0.25, 0.2])
+    band = picture.figure.axes[0].collections[1].get_datalim(picture.figure.axes[0].transData)
+    assert (band.y0, band.y1) == (pytest.approx(0.1), pytest.approx(0.5))
+    assert "bands: lowest to highest" in " ".join(picture.figure.get_supxlabel().split())
+
+    alone = some_logs()
+    assert not any(axes.collections for axes in alone.figure.axes)
+    assert alone.figure.get_supxlabel() == "100 test images."
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_logs_of_few_epochs_are_dots(epochs):
+    picture = some_logs(epochs=epochs)
+    picture.png()
+    assert {line.get_marker() for axes in picture.figure.axes for line in axes.lines} == {"."}
+
+
+def test_a_long_caption_fits_below_every_picture():
+    caption = (
+        "10,000 test images; 1 to 3 replicas a run; 10 to 15 epochs of all or 500 to 5,000 training images; "
+        "float32 or bfloat16; trained on NVIDIA H100 80GB HBM3"
+    )
+    history = some_histories(["plain"], replicas=2).assign(reward=0.5)
+    pictures = [
+        plotting.bars(SCORES, INTERVALS, score="micro-F1", title="tricks", caption=caption),
+        plotting.curves(history, title="tricks", caption=caption),
+        plotting.logs(history, ["reward"], title="plain", caption=caption),
+    ]
+    for picture in pictures:
+        picture.png()
+        note = picture.figure._supxlabel
+        assert " ".join(note.get_text().split()).startswith(caption)
+        box, page = note.get_window_extent(), picture.figure.bbox
+        assert page.x0 <= box.x0 < box.x1 <= page.x1
+        assert page.y0 <= box.y0
+
+
 def test_a_run_has_one_colour_in_every_picture():
     whole = bars().figure.axes[0]
     panels = plotting.curves(some_histories(SCORES), title="tricks", caption="").figure.axes
@@ -146,6 +223,7 @@ def test_same_numbers_same_bytes_whatever_the_users_settings(tmp_path):
             tmp_path / name / "curves.png"
         )
         plotting.confusion(some_metrics(), title="plain").save(tmp_path / name / "confusion.png")
+        some_logs(replicas=2).save(tmp_path / name / "logs.png")
 
     draw("one")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 50}):

@@ -11,7 +11,6 @@ import pandas as pd
 import yaml
 from pandas import DataFrame, Series
 
-from trainlab import params_file
 from trainlab.errors import UserError
 
 CURVES = ["run", "replica", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -51,12 +50,17 @@ def settings_of(configs: Path, runs: Iterable[str]) -> DataFrame:
     """
     rows = []
     for run in runs:
-        config = params_file.load(configs / f"{run}.yaml", "run `dvc repro resolve`")
+        path = configs / f"{run}.yaml"
         try:
-            rows.append({"run": run, "epochs": config["epochs"], "precision": config["precision"]})
-        except KeyError:
-            raise UserError(f"{configs / run}.yaml is damaged: delete it, then run `dvc repro resolve`") from None
-        rows[-1]["subset"] = config.get("subset")
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+            subset = int(config["subset"]) if "subset" in config else None
+            rows.append(
+                {"run": run, "epochs": int(config["epochs"]), "subset": subset, "precision": config["precision"]}
+            )
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: run `dvc repro resolve`") from None
+        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            raise UserError(f"{path} is damaged: delete it, then run `dvc repro resolve`") from None
     settings = DataFrame(rows, columns=["run", "epochs", "subset", "precision"])
     return settings.astype({"subset": "Int64"})
 
@@ -205,18 +209,9 @@ def logs(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
 
 def log_names(columns: Iterable[str]) -> list[str]:
     """Which columns of a history its objective logged, and not the training loop."""
-    ours = (
-        "replica",
-        "epoch",
-        "lr",
-        "train_",
-        "test_",
-        "validation_",
-        "accuracy_gap",
-        "gradient_norm.",
-        "update_ratio.",
-    )
-    return [column for column in columns if not column.startswith(ours)]
+    ours = ("replica", "epoch", "lr", "accuracy_gap")
+    ours_begin = ("train_", "test_", "validation_", "gradient_norm.", "update_ratio.")
+    return [column for column in columns if column not in ours and not column.startswith(ours_begin)]
 
 
 def caption(rows: DataFrame, images: int) -> str:
@@ -229,8 +224,7 @@ def caption(rows: DataFrame, images: int) -> str:
     """
     devices = rows["trained_on"].dropna().unique()
     subsets = rows["subset"].dropna()
-    all_images = "all" if subsets.empty else "all, or "
-    learned = f"{_range(subsets)}" if len(subsets) == len(rows) else f"{all_images}{_range(subsets)}"
+    learned = " or ".join(filter(None, ["all" if len(subsets) < len(rows) else "", _range(subsets)]))
     parts = [
         f"{images:,} test images",
         f"{_range(rows['replicas'])} replica{'s' if rows['replicas'].max() > 1 else ''} a run",

@@ -122,8 +122,8 @@ class RunConfig(Strict):
             )
         elif self.teacher and not self.objective.needs_teacher:
             problem = (
-                f"objective {objective} has no use for the teacher {self.teacher}: name an objective that has, such as"
-                f" teacher_student, or put the run under `runs`, without `teacher`"
+                f"objective {objective} has no use for a teacher: name an objective that has, such as teacher_student, or"
+                f" put the run under `runs`, without `teacher`"
             )
         elif self.teacher and self.augmentation:
             problem = (
@@ -146,6 +146,31 @@ class RunConfig(Strict):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
+CheckName = Literal["initial_loss", "gradients", "overfit", "objective"]
+
+
+class CheckConfig(Strict):
+    """What the checks of a run expect: the block `checks` of params.yaml.
+
+    Parameters
+    ----------
+    initial_loss_tolerance
+        How far, in nats, the initial loss may be from its value at zero outputs.
+    overfit_lr, overfit_epochs
+        Constant rate, and passes over 100 images in batches of 50.
+    overfit_accuracy
+        What the last epoch must reach on these images, in (0, 1].
+    expected_to_fail
+        Checks that this run fails on purpose: passing one of them is then an error.
+    """
+
+    initial_loss_tolerance: float = Field(gt=0)
+    overfit_lr: float = Field(gt=0)
+    overfit_epochs: int = Field(ge=1)
+    overfit_accuracy: float = Field(gt=0, le=1)
+    expected_to_fail: list[CheckName] = Field(default=[])
+
+
 def _parts_in(model: BaseModel) -> Iterator[Part]:
     for field in vars(model).values():
         for value in field if isinstance(field, list) else [field]:
@@ -165,7 +190,7 @@ def resolve(params: Mapping[str, Any], *, where: str = "params.yaml", data: bool
     where
         The file's name in errors.
     data
-        Whether the block `data` must be there.
+        Whether the blocks `data` and `checks`, which the main pipeline alone has, must be there.
 
     Returns
     -------
@@ -189,6 +214,13 @@ def resolve(params: Mapping[str, Any], *, where: str = "params.yaml", data: bool
     return runs
 
 
+def resolve_checks(params: Mapping[str, Any]) -> dict[str, CheckConfig]:
+    """What the checks of each run expect, by run name; of params that :func:`resolve` found no mistake in."""
+    params = params_file.with_numbers(params)
+    runs = {**params["runs"], **params["students"]}
+    return {run: CheckConfig.model_validate(_all_merged(params, own)["checks"]) for run, own in runs.items()}
+
+
 def load_params(path: Path) -> dict[str, Any]:
     """Read params.yaml."""
     return params_file.load(path, "run this in the root of the project")
@@ -203,6 +235,21 @@ def load(path: Path) -> RunConfig:
         Where the file is missing, or was written by another version of the code.
     """
     return from_dict(params_file.load(path, "run `dvc repro resolve`"), str(path))
+
+
+def load_checks(path: Path) -> CheckConfig:
+    """Read one `configs/checks/RUN.yaml`.
+
+    Raises
+    ------
+    UserError
+        Where the file is missing, or was written by another version of the code.
+    """
+    try:
+        return CheckConfig.model_validate(params_file.load(path, "run `dvc repro resolve`"))
+    except ValidationError as error:
+        problem = next(explain(error, CheckConfig))
+        raise UserError(f"{path}: {problem} (it was made by other code: run `dvc repro` again)") from error
 
 
 def from_dict(values: Mapping[str, Any], where: str) -> RunConfig:
@@ -222,15 +269,17 @@ def find(configs: Path, run: str) -> Path:
     UserError
         Where there is no such run.
     """
-    found = sorted(configs.glob(f"*/{run}.yaml"))
+    suites = [path for path in configs.glob("*") if path.name not in RESERVED]
+    found = [path for suite in suites for path in suite.glob(f"{run}.yaml")]
     if not found:
-        hint = suggest(run, (path.stem for path in configs.glob("*/[a-z]*.yaml")))
+        hint = suggest(run, (path.stem for suite in suites for path in suite.glob("[a-z]*.yaml")))
         raise UserError(f"no run {run!r} in {configs}/{hint}; `dvc repro resolve` writes the runs of params.yaml")
     return found[0]
 
 
-def save_all(runs: Mapping[str, RunConfig], directory: Path) -> None:
-    """Write `SUITE/RUN.yaml` for each run, and `SUITE/_runs.yaml`, the suite's runs in the order of params.yaml."""
+def save_all(runs: Mapping[str, RunConfig], directory: Path, checks: Mapping[str, CheckConfig] | None = None) -> None:
+    """Write `SUITE/RUN.yaml` for each run, `SUITE/_runs.yaml`, the suite's runs in the order of params.yaml, and
+    `checks/RUN.yaml`, apart, so that what a check expects makes no training stale."""
     with directory_written_whole(directory) as aside:
         for suite in dict.fromkeys(config.suite for config in runs.values()):
             members = [config for config in runs.values() if config.suite == suite]
@@ -238,6 +287,10 @@ def save_all(runs: Mapping[str, RunConfig], directory: Path) -> None:
             (aside / suite / "_runs.yaml").write_text(yaml.safe_dump([config.run for config in members]))
             for config in members:
                 (aside / suite / f"{config.run}.yaml").write_text(config.to_yaml())
+        for run, expects in (checks or {}).items():
+            (aside / "checks").mkdir(exist_ok=True)
+            values = expects.model_dump(exclude_defaults=True)
+            (aside / "checks" / f"{run}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 # Merging
@@ -247,11 +300,17 @@ _SET_BY_RESOLVE = ("run", "code")
 
 
 def _merged(params: Mapping[str, Any], run: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a run's :class:`RunConfig`."""
+    merged = _all_merged(params, own)
+    return {"run": run, **{key: value for key, value in merged.items() if key != "checks"}}
+
+
+def _all_merged(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     top = {key: value for key, value in params.items() if key not in _OWN_KEYS}
     suite = params["suites"][own["suite"]] or {}
     merged = merge(merge(top, suite), own)
     assert isinstance(merged, dict)
-    return {"run": run, **merged}
+    return merged
 
 
 # Finding mistakes
@@ -265,17 +324,28 @@ def _problems(params: Mapping[str, Any], data: bool) -> Iterator[str]:
         example = "data: {source: cifar10, path: data/folder, image_size: 32}"
         yield f"data is missing: say where the images come from, for example `{example}`"
     if "data" in params:
-        yield from _problems_of(DataConfig, params["data"], lambda keys: ".".join(("data", *keys)))
+        yield from _problems_of(DataConfig, params["data"], ".".join, "data")
     for key, run, own in _members(params):
-        if isinstance(suites.get(str(own.get("suite")), ""), Mapping | None):
-            where = partial(_origin, params, key, run, own)
-            yield from _problems_of(RunConfig, _merged({**params, "suites": suites}, run, own), where)
+        suite = own.get("suite")
+        if isinstance(run, str) and isinstance(suite, str) and isinstance(suites.get(suite, ""), Mapping | None):
+            if key == "students" and not _is_teacher(own.get("teacher")):  # that is told already
+                own = {**own, "teacher": "unknown"}
+            merged = _merged({**params, "suites": suites}, run, own)
+            where = partial(_origin, params, key, run, own, merged)
+            if data:
+                expects = _all_merged({**params, "suites": suites}, own).get("checks", {})
+                yield from _problems_of(CheckConfig, expects, where, "checks")
+            problems = list(_problems_of(RunConfig, merged, where))
+            if key == "runs" and merged.get("teacher") and not problems:  # DVC would not wait for the teacher's model
+                problems = [f"{where(['teacher'])} is for students alone: move {run} to `students`, or remove it"]
+            yield from problems
 
 
 def _problems_of_layout(params: Mapping[str, Any], suites: Mapping[str, Any]) -> Iterator[str]:
     runs, students = _block(params, "runs"), _block(params, "students")
     if not isinstance(params.get("students"), Mapping):  # DVC reads it, and says little where it is missing
-        yield f"students is {params.get('students')!r}: write `students: {{}}` where no run learns from another"
+        what = "is missing" if params.get("students") is None else f"is {params['students']!r}"
+        yield f"students {what}: write `students: {{}}` where no run learns from another"
     for key, block in (("suites", suites), ("runs", runs), ("students", students)):
         if not block and key != "students":
             yield f"{key} must name at least one of them, and is {params.get(key)!r}"
@@ -286,13 +356,14 @@ def _problems_of_layout(params: Mapping[str, Any], suites: Mapping[str, Any]) ->
             if isinstance(own, Mapping):
                 yield from _problems_of_reserved(f"{key}.{name}.", own)
     yield from _problems_of_reserved("", params)
-    for name in students:
+    for name, own in students.items():
         if name in runs:
             yield f"students.{name} has the name of a run: give it another"
-        yield from _problems_of_teacher(name, runs, students)
-    used = {own.get("suite") for _, _, own in _members(params)}
+        elif isinstance(own, Mapping):
+            yield from _problems_of_teacher(name, runs, students)
+    used = [own.get("suite") for _, _, own in _members(params)]
     for key, run, own in _members(params):
-        if (suite := own.get("suite")) not in suites:
+        if (suite := own.get("suite")) not in list(suites):  # it may be anything, also what no dict can look up
             what = "is missing" if suite is None else f"is {suite!r}{suggest(suite, suites)}"
             yield f"{key}.{run}.suite {what}; one of: {', '.join(map(str, suites))}"
     for suite in suites:
@@ -311,19 +382,23 @@ def _members(params: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any
 
 
 def _problems_of_teacher(student: str, runs: Mapping[str, Any], students: Mapping[str, Any]) -> Iterator[str]:
-    seen, name = [student], student
-    while name in students and isinstance(students[name], Mapping):
-        name = students[name].get("teacher")
-        if name in seen:
-            yield f"students.{student}.teacher leads back to itself: {' <- '.join([*seen, name])}"
-            return
-        seen.append(name)
-    own = students[student]
-    teacher = own.get("teacher") if isinstance(own, Mapping) else None
-    if teacher not in runs and teacher not in students:
-        known = [*runs, *(other for other in students if other != student)]
+    known = [*runs, *(other for other in students if other != student)]
+    teacher = students[student].get("teacher")
+    if teacher not in [*known, student]:
         what = "is missing" if teacher is None else f"is {teacher!r}{suggest(teacher, known)}"
         yield f"students.{student}.teacher {what}; one of: {', '.join(map(str, known))}"
+        return
+    seen = [student]
+    while teacher not in seen and _is_teacher(teacher) and isinstance(students.get(teacher), Mapping):
+        seen.append(teacher)
+        teacher = students[teacher].get("teacher")
+    if teacher == student:  # in a circle that it is not part of, the others are told
+        circle = " <- ".join(map(str, [*seen, student]))
+        yield f"students.{student}.teacher leads back to itself ({circle}): name a run, or another student, in its place"
+
+
+def _is_teacher(name: object) -> bool:
+    return isinstance(name, str) and name != ""
 
 
 def _problems_of_reserved(prefix: str, block: Mapping[str, Any]) -> Iterator[str]:
@@ -338,24 +413,34 @@ def _problems_of_name(where: str, name: object) -> Iterator[str]:
         yield f"{where} is not a name: use {rule} (and not {', '.join(RESERVED)}, which is taken)"
 
 
-def _problems_of(schema: type[BaseModel], values: object, path_of: Callable[[Sequence[str]], str]) -> Iterator[str]:
+def _problems_of(
+    schema: type[BaseModel], values: object, path_of: Callable[[Sequence[str]], str], *block: str
+) -> Iterator[str]:
     try:
         schema.model_validate(values)
     except ValidationError as error:
-        yield from explain(error, schema, path_of)
+        yield from explain(error, schema, lambda keys: path_of([*block, *keys]))
 
 
 def _block(params: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return params[key] if isinstance(params.get(key), Mapping) else {}
 
 
-def _origin(params: Mapping[str, Any], key: str, run: str, own: Mapping[str, Any], keys: Sequence[str]) -> str:
+def _origin(
+    params: Mapping[str, Any],
+    key: str,
+    run: str,
+    own: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    keys: Sequence[str],
+) -> str:
     """Where a merged value was written: in the run, in its suite or at the top level."""
     places = ((key, run), ("suites", str(own["suite"])), ())
-    written = [place for place in places if _holds(params, (*place, *keys))]
-    # A missing key is missing from the innermost block that is there.
-    block = [place for place in places if len(keys) > 1 and _holds(params, (*place, keys[0]))]
-    return ".".join((*(written or block or places)[0], *keys))
+    # What is missing from the merged values is missing from the innermost block that is there, whatever stands in a block
+    # farther out that was begun afresh.
+    depth = len(keys) if _holds(merged, keys) else len(keys) - 1
+    written = (place for n in range(depth, 0, -1) for place in places if _holds(params, (*place, *keys[:n])))
+    return ".".join((*next(written, places[0]), *keys))
 
 
 def _holds(value: Any, keys: Sequence[str]) -> bool:
@@ -366,6 +451,9 @@ def _holds(value: Any, keys: Sequence[str]) -> bool:
         if not isinstance(value, Mapping) or key not in value:
             return False
         value = value[key]
-        if index and isinstance(value, list):
-            value = value[int(index.rstrip("]"))]
+        if index:
+            position = int(index.rstrip("]"))
+            if not isinstance(value, list) or position >= len(value):
+                return False
+            value = value[position]
     return True

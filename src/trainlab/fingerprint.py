@@ -107,14 +107,14 @@ def _code(module: str, used: frozenset[str]) -> str:
             unused[node.name] = node
         elif not _only_lists(node):
             kept.append(node)
-    mentioned = {node.id for line in kept for node in ast.walk(line) if isinstance(node, ast.Name)}
-    kept += [node for name, node in unused.items() if name in mentioned]
+    while needed := [name for name in unused if name in _mentioned(kept)]:
+        kept += [unused.pop(name) for name in needed]
     return "\n".join(map(_text, _without_unused_imports(kept)))
 
 
 def _without_unused_imports(lines: list[ast.stmt]) -> list[ast.stmt]:
     """The lines without what only the parts that were left out had imported."""
-    mentioned = {node.id for line in lines for node in ast.walk(line) if isinstance(node, ast.Name)}
+    mentioned = _mentioned(lines)
     kept: list[ast.stmt] = []
     for line in lines:
         if isinstance(line, ast.Import | ast.ImportFrom):
@@ -125,6 +125,10 @@ def _without_unused_imports(lines: list[ast.stmt]) -> list[ast.stmt]:
             line.names = names
         kept.append(line)
     return kept
+
+
+def _mentioned(lines: list[ast.stmt]) -> set[str]:
+    return {node.id for line in lines for node in ast.walk(line) if isinstance(node, ast.Name)}
 
 
 def _is_part(node: ast.ClassDef) -> bool:

@@ -5,6 +5,7 @@ A model that names none keeps torch's own initial weights.
 
 from typing import Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from trainlab.part import Part, one_of
@@ -38,4 +39,81 @@ class KaimingUniform(_Initializer):
         nn.init.kaiming_uniform_(weight, nonlinearity="relu")
 
 
-Initializer = one_of(KaimingUniform)
+class KaimingNormal(_Initializer):
+    """Normal with variance 2 / fan_in, which keeps the scale of activations through ReLU.
+
+    References
+    ----------
+    He et al. 2015, *Delving Deep into Rectifiers*, section 2.2.
+    """
+
+    name: Literal["kaiming_normal"]
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill a weight of shape ``[outputs, inputs, ...]`` in place."""
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+
+
+class XavierUniform(_Initializer):
+    """Uniform with variance 2 / (fan_in + fan_out), a compromise between activations' and gradients' scales.
+
+    References
+    ----------
+    Glorot and Bengio 2010, *Understanding the Difficulty of Training Deep Feedforward Neural Networks*, section 4.2.1.
+    """
+
+    name: Literal["xavier_uniform"]
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill a weight of shape ``[outputs, inputs, ...]`` in place."""
+        nn.init.xavier_uniform_(weight)
+
+
+class XavierNormal(_Initializer):
+    """Normal with variance 2 / (fan_in + fan_out), a compromise between activations' and gradients' scales.
+
+    References
+    ----------
+    Glorot and Bengio 2010, *Understanding the Difficulty of Training Deep Feedforward Neural Networks*, section 4.2.1.
+    """
+
+    name: Literal["xavier_normal"]
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill a weight of shape ``[outputs, inputs, ...]`` in place."""
+        nn.init.xavier_normal_(weight)
+
+
+class LecunNormal(_Initializer):
+    """Normal with variance 1 / fan_in, which keeps the scale of activations through a function like tanh near zero.
+
+    References
+    ----------
+    LeCun et al. 1998, *Efficient BackProp*, section 4.6.
+    """
+
+    name: Literal["lecun_normal"]
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill a weight of shape ``[outputs, inputs, ...]`` in place."""
+        nn.init.kaiming_normal_(weight, nonlinearity="linear")  # torch's gain for "linear" is 1
+
+
+class Gaussian(_Initializer):
+    """Normal with the same standard deviation in every layer, whatever its size.
+
+    Parameters
+    ----------
+    std
+        Standard deviation, above 0.
+    """
+
+    name: Literal["gaussian"]
+    std: float = Field(gt=0)
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill a weight of any shape in place."""
+        nn.init.normal_(weight, std=self.std)
+
+
+Initializer = one_of(Gaussian, KaimingNormal, KaimingUniform, LecunNormal, XavierNormal, XavierUniform)

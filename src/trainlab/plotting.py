@@ -1,6 +1,7 @@
 """Numbers to pictures: confusion matrices, bars and learning curves that can go into a paper as they are."""
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from trainlab.files import written_whole
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from trainlab.checks import Layer
 
 # After Paul Tol's "muted" colours, which every kind of colour blindness can tell apart; the two palest made darker.
 # DVC's pictures use the same ones in the same order (.dvc/plots/).
@@ -207,7 +210,7 @@ def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str
     entropies = [name for name in names if name.endswith("entropy")]
     losses = ["train_loss", *(name for name in names if name.endswith("loss"))]
     fractions = ["test_accuracy", *(name for name in names if name not in losses + entropies)]
-    panels = {"fractions": fractions, "training losses (nats)": losses, "nats": entropies}
+    panels = {"fractions": fractions, "training losses (nats)": losses, "entropy (nats)": entropies}
     panels = {what: columns for what, columns in panels.items() if columns}
     replicated = history["replica"].nunique() > 1
     with _style():
@@ -226,6 +229,43 @@ def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str
             axes.legend(fontsize=7.5, frameon=False)
         band = " Lines: means of the replicas; bands: lowest to highest." if replicated else ""
         _note(figure, f"{caption}.{band}")
+    return Picture(figure)
+
+
+def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Picture:
+    """Each layer at initialization: mean and spread of its outputs, units that are never positive, size of its gradient.
+
+    Parameters
+    ----------
+    statistics
+        From :func:`trainlab.checks.check`, in the order in which images pass through.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    names = [layer.name for layer in statistics]
+    rows = range(len(names))
+    with _style():
+        figure = Figure(figsize=(9.5, 1.5 + 0.28 * len(names)))
+        outputs, dead, gradients = figure.subplots(1, 3, sharey=True)
+        means, stds = [layer.mean for layer in statistics], [layer.std for layer in statistics]
+        outputs.errorbar(means, rows, xerr=stds, fmt="o", color=PALETTE[0], markersize=4, capsize=2)
+        outputs.axvline(0, color="#666666", linewidth=0.8)
+        outputs.set_title(f"{title}: outputs, mean ± std")
+        dead.barh(rows, [layer.never_positive for layer in statistics], color=PALETTE[1], height=0.6)
+        dead.set(xlim=(0, 1), title="units never positive")
+        dead.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        # A gradient of exactly 0 has no place on a log axis: it has no bar.
+        gradients.barh(rows, [layer.gradient_std for layer in statistics], color=PALETTE[2], height=0.6)
+        if any(layer.gradient_std > 0 for layer in statistics):
+            gradients.set_xscale("log")
+        gradients.set_title("gradient of the weights, std")
+        outputs.set_yticks(rows, names)
+        outputs.invert_yaxis()
+        for axes in (outputs, dead, gradients):
+            axes.grid(axis="x")
+            axes.set_axisbelow(True)
+            axes.tick_params(axis="y", length=0)
+        _note(figure, f"{caption}.")
     return Picture(figure)
 
 
@@ -265,7 +305,9 @@ def _start(group: Sequence[float]) -> float:
 
 
 def _note(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color="#555555")
+    width = int(17 * figure.get_figwidth())  # in letters: about 19 of this size go into an inch
+    lines = [line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, width)]
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="#555555")
 
 
 @contextmanager

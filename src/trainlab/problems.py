@@ -1,7 +1,7 @@
 """What pydantic found wrong with parameters, said in a line each: the key's path, its value, what would be right."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -28,7 +28,9 @@ def explain(
     """
     for item in error.errors(include_url=False):
         keys, owner = _walk(schema, item["loc"])
+        names: list[str] = []
         if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            names = list(_by_name(owner.model_fields[keys[-1].partition("[")[0]]))
             keys = [*keys, "name"]
         where, value = path_of(keys), item["input"]
         match item["type"]:
@@ -38,21 +40,24 @@ def explain(
             case "missing":
                 yield f"{where} is missing: {_what(owner.model_fields[keys[-1]].annotation)}"
             case "union_tag_not_found":
-                yield f"{where} is missing; one of: {_tags(item)}"
+                yield f"{where} is missing; one of: {', '.join(names)}"
             case "union_tag_invalid":
                 given = item["ctx"]["tag"]
-                yield f"{where} is {given!r}{suggest(given, _tags(item).split(', '))}; one of: {_tags(item)}"
+                yield f"{where} is {given!r}{suggest(given, names)}; one of: {', '.join(names)}"
             case "literal_error":
                 allowed = [str(a) for a in get_args(owner.model_fields[keys[-1]].annotation)]
                 yield f"{where} is {value!r}{suggest(value, allowed)}; one of: {', '.join(allowed)}"
             case error_type if error_type == TOGETHER:
+                yield f"{where}: {item['msg']}" if where else item["msg"]
+            case "model_attributes_type":
+                yield f"{where} is {value!r}: it must be a name or a block of keys"
+            case "list_type":
+                of_what = " of names or blocks of keys" if _by_name(owner.model_fields[keys[-1]]) else ""
+                yield f"{where} is {value!r}: it must be a list{of_what}"
+            case _ if isinstance(value, Mapping):  # its keys do not go together
                 yield f"{where}: {item['msg']}"
             case _:
                 yield f"{where} is {value!r}: {item['msg'].replace('Input', 'it').replace('String', 'it')}"
-
-
-def _tags(item: Any) -> str:
-    return str(item["ctx"].get("expected_tags", "")).replace("'", "")
 
 
 def _what(annotation: Any) -> str:
@@ -72,14 +77,15 @@ def _walk(schema: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str],
         if rest and rest[0].isdecimal():  # of a list
             keys[-1] += f"[{rest.pop(0)}]"
         if rest and key in owner.model_fields:
-            parts = {
-                name: part
-                for part in _parts_of(owner.model_fields[key])
-                for name in get_args(part.model_fields["name"].annotation)
-            }
+            parts = _by_name(owner.model_fields[key])
             tag = rest.pop(0) if rest[0] in parts and len(parts) > 1 else next(iter(parts), None)
             owner = parts.get(tag, owner) if tag else owner
     return keys, owner
+
+
+def _by_name(annotation: Any) -> dict[str, type[Part]]:
+    """The part classes that a field's type admits, each by its `name`."""
+    return {name: part for part in _parts_of(annotation) for name in get_args(part.model_fields["name"].annotation)}
 
 
 def _parts_of(annotation: Any) -> list[type[Part]]:

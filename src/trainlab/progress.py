@@ -93,3 +93,49 @@ class TrainingProgress:
 
     def _rate(self, now: float) -> str:
         return f"{self._epoch_images / max(now - self._epoch_began, 1e-9):,.0f} images/s"
+
+
+class SearchProgress:
+    """A line a trial, and in a terminal a live bar of the one that is trained; use it as a context.
+
+    Parameters
+    ----------
+    console
+        Where to show it; standard output by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task("", total=None)
+        self._epochs = 1
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def trial(self, title: str, epochs: int) -> None:
+        """Begin a trial."""
+        self._epochs = epochs
+        if self._bar:
+            self._bar.reset(self._task, description=title, total=None)
+
+    def step(self, step: Step) -> None:
+        """Count a step."""
+        if self._bar:
+            done = (step.epoch - 1) * step.steps + step.done
+            self._bar.update(self._task, total=self._epochs * step.steps, completed=done)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self._console.print(line, markup=False)

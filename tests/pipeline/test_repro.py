@@ -10,10 +10,12 @@ PLOTS = ("plots/history", "plots/confusion", "plots/confusion_pictures")
 def test_builds_everything(reproduced):
     made = {
         directory: set(reproduced.digests(directory)) - {".gitignore", "tricks/.gitignore"}
-        for directory in ("configs", "models", *PLOTS, "metrics", "predictions", "timings")
+        for directory in ("checks", "configs", "models", *PLOTS, "metrics", "predictions", "timings")
     }
     assert made == {
-        "configs": {f"tricks/{name}.yaml" for name in ("_runs", *TRICKS)},
+        "checks": {f"{run}.passed" for run in TRICKS},
+        "configs": {f"{directory}/{run}.yaml" for directory in ("tricks", "checks") for run in TRICKS}
+        | {"tricks/_runs.yaml"},
         "models": {f"{run}.safetensors" for run in TRICKS},
         "plots/history": {f"tricks/{run}.csv" for run in TRICKS},
         "plots/confusion": {f"tricks/{run}.csv" for run in TRICKS},
@@ -22,6 +24,7 @@ def test_builds_everything(reproduced):
             "tricks.json",
             "tricks.csv",
             *(f"tricks/{run}{end}" for run in TRICKS for end in (".json", "-classes.csv")),
+            *(f"checks/{run}.json" for run in TRICKS),
         },
         "predictions": {f"tricks/{run}.safetensors" for run in TRICKS},
         "timings": {f"tricks/{run}.json" for run in TRICKS},

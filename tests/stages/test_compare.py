@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from trainlab.evaluation import evaluate
 
@@ -16,34 +17,45 @@ CLASSES = ("ant", "bee")
 
 @pytest.fixture
 def project(tmp_path):
-    """What the stages before `compare` leave: three runs, scored on four images."""
-    labels = np.array([0, 0, 1, 1])
-    for run, accuracies in ACCURACY.items():
-        predicted = [np.where(np.arange(4) < 4 * accuracy, labels, 1 - labels) for accuracy in accuracies]
-        metrics = evaluate(np.eye(2)[np.array(predicted)], labels, CLASSES)
-        metrics.save(tmp_path / f"metrics/tricks/{run}.json", trained_on="cpu (AVX2), 1 threads")
-        metrics.save_classes(tmp_path / f"metrics/tricks/{run}-classes.csv")
-        metrics.save_confusion(tmp_path / f"plots/confusion/tricks/{run}.csv")
-        history = tmp_path / f"plots/history/tricks/{run}.csv"
-        history.parent.mkdir(parents=True, exist_ok=True)
-        history.write_text(
-            "replica,epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy\n"
-            + "".join(
-                f"{r},{e},0.001,{1 / e},0.5,{2 / e},{accuracies[r]}\n" for r in range(len(accuracies)) for e in (1, 2)
-            )
-        )
-    (tmp_path / "configs/tricks").mkdir(parents=True)
-    (tmp_path / "configs/tricks/_runs.yaml").write_text("".join(f"- {run}\n" for run in ACCURACY))
+    """What the stages before `compare` leave: three runs, scored on four images; `better` logged its reward."""
+    write_results(tmp_path)
     return tmp_path
 
 
-def compare(project, suite="tricks"):
-    return subprocess.run([sys.executable, STAGE, suite], cwd=project, capture_output=True, text=True, check=False)
+def write_results(project):
+    labels = np.array([0, 0, 1, 1])
+    (project / "configs/tricks").mkdir(parents=True)
+    for run, accuracies in ACCURACY.items():
+        predicted = [np.where(np.arange(4) < 4 * accuracy, labels, 1 - labels) for accuracy in accuracies]
+        metrics = evaluate(np.eye(2)[np.array(predicted)], labels, CLASSES)
+        metrics.save(project / f"metrics/tricks/{run}.json", trained_on="cpu (AVX2), 1 threads")
+        metrics.save_classes(project / f"metrics/tricks/{run}-classes.csv")
+        metrics.save_confusion(project / f"plots/confusion/tricks/{run}.csv")
+        history = project / f"plots/history/tricks/{run}.csv"
+        history.parent.mkdir(parents=True, exist_ok=True)
+        log, value = (",reward", ",0.5") if run == "better" else ("", "")
+        history.write_text(
+            f"replica,epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy{log}\n"
+            + "".join(
+                f"{r},{e},0.001,{1 / e},0.5,{2 / e},{accuracies[r]}{value}\n"
+                for r in range(len(accuracies))
+                for e in (1, 2)
+            )
+        )
+        config = {"run": run, "suite": "tricks", "epochs": 2, "precision": "float32"}
+        (project / f"configs/tricks/{run}.yaml").write_text(yaml.safe_dump(config))
+    (project / "configs/tricks/_runs.yaml").write_text("".join(f"- {run}\n" for run in ACCURACY))
+
+
+def compare(project, suite="tricks", *more):
+    command = [sys.executable, STAGE, suite, *more]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
 def written(project):
     files = [project / "metrics/tricks.json", project / "metrics/tricks.csv"]
-    files += [project / "plots/comparison/tricks" / name for name in ("curves.csv", "curves.png", "f1.csv", "f1.png")]
+    pictures = ("curves.csv", "curves.png", "f1.csv", "f1.png", "logs-better.png")
+    files += [project / "plots/comparison/tricks" / name for name in pictures]
     return {file: file.read_bytes() for file in files}
 
 
@@ -56,7 +68,10 @@ def test_compare_writes_tables_and_pictures(project):
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == list(ACCURACY)
     assert [row["replicas"] for row in rows] == ["1", "1", "3"]
-    assert "4 test images; 1 to 3 replicas a run; trained on cpu (AVX2), 1 threads." in done.stdout
+    how = "1 to 3 replicas a run; 2 epochs of all training images; float32; trained on cpu (AVX2), 1 threads."
+    assert f"4 test images; {how}" in done.stdout
+    pictures = {path.name for path in (project / "plots/comparison/tricks").iterdir()}
+    assert pictures == {path.name for path in written(project) if path.parent.name == "tricks"}
     assert "left over" not in done.stdout
 
     with (project / "plots/comparison/tricks/f1.csv").open(newline="") as file:
@@ -75,10 +90,30 @@ def test_compare_writes_tables_and_pictures(project):
     assert written(project) == before
 
 
+def test_compare_of_a_study_reads_and_writes_below_its_directory(tmp_path):
+    write_results(tmp_path / "studies")
+    (tmp_path / "studies/metrics/tricks/old.json").write_text("old")
+    done = compare(tmp_path, "tricks", "--under", "studies")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["studies"]
+    assert "not compared: studies/metrics/tricks/old.json" in done.stdout
+
+    # The same bytes as for the same runs in the main pipeline.
+    write_results(tmp_path / "main")
+    assert compare(tmp_path / "main").returncode == 0
+    assert list(written(tmp_path / "studies").values()) == list(written(tmp_path / "main").values())
+
+    (tmp_path / "studies/configs/tricks/worse.yaml").unlink()
+    failed = compare(tmp_path, "tricks", "--under", "studies")
+    assert failed.returncode == 1
+    assert failed.stderr == "trainlab: studies/configs/tricks/worse.yaml is missing: run `dvc repro resolve`\n"
+
+
 @pytest.mark.parametrize(
     ("missing", "suite", "advice"),
     [
         ("metrics/tricks/worse.json", "tricks", "run `dvc repro compare@tricks`"),
+        ("configs/tricks/worse.yaml", "tricks", "run `dvc repro resolve`"),
         ("configs/objectives/_runs.yaml", "objectives", "is there a suite objectives in params.yaml?"),
     ],
 )

@@ -1,0 +1,147 @@
+"""A small convolutional network in which everything can be varied: the one of the protocol study."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+from torch import Tensor, nn
+
+from trainlab.activations import ActivationName, activate_and_pool, activation
+from trainlab.models.base import Model, Network
+
+
+class Convnet(Model):
+    """Blocks of convolution, activation and 2×2 max-pooling, then a hidden layer (or none) and the last layer.
+
+    Every convolution keeps the size and has the same number of filters, so that `width` and `depth` can be varied one at
+    a time.
+
+    Parameters
+    ----------
+    width
+        Filters of each convolution, ≥ 1.
+    depth
+        Number of blocks, ≥ 1. Each halves the image, so its sides must have at least 2**depth pixels.
+    filter_size
+        Pixels along one side of a filter; odd.
+    hidden_dim
+        Units of the hidden layer; 0 for none.
+    activation
+        After each convolution and after the hidden layer; ReLU where none is named.
+    batch_norm
+        Normalize after each convolution, before the activation; the convolutions then have no bias of their own.
+    dropout
+        Probability in [0, 1) to drop a unit of the hidden layer or, where there is none, a feature.
+    global_average
+        In place of the linear layers, a 1×1 convolution to the outputs, and their mean over all positions. `hidden_dim`
+        must be 0 then.
+
+    References
+    ----------
+    Batch normalization: Ioffe and Szegedy 2015. Dropout: Srivastava et al. 2014. Global average pooling: Lin, Chen and Yan
+    2014, *Network In Network*, section 3.2.
+    """
+
+    name: Literal["convnet"]
+    width: int = Field(ge=1)
+    depth: int = Field(ge=1)
+    filter_size: int = Field(ge=1)
+    hidden_dim: int = Field(ge=0)
+    activation: Literal[ActivationName, None] = None
+    batch_norm: bool = False
+    dropout: float = Field(default=0, ge=0, lt=1)
+    global_average: bool = False
+
+    @field_validator("filter_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise PydanticCustomError("even", "it must be odd, so that padding can keep the size")
+        return size
+
+    @field_validator("global_average")
+    @classmethod
+    def _no_hidden_layer(cls, averages: bool, info: ValidationInfo) -> bool:
+        if averages and info.data.get("hidden_dim"):
+            raise PydanticCustomError("hidden", "it takes the place of the hidden layer, so set hidden_dim to 0")
+        return averages
+
+    @property
+    def has_head(self) -> bool:
+        return not self.global_average
+
+    @property
+    def receptive_field(self) -> int:
+        """Pixels along one side of the image that one unit after the last block sees.
+
+        Block n (from 0) steps by 2**n pixels: its convolution adds filter_size − 1 steps, its pooling one more.
+        """
+        return 1 + self.filter_size * (2**self.depth - 1)
+
+    def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        if self.global_average:
+            return _AveragingConvnet(self, in_shape, num_outputs)
+        return _HeadedConvnet(self, in_shape, num_outputs)
+
+
+class _Blocks(Network):
+    def __init__(self, model: Convnet, in_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = in_shape
+        smallest = 2**model.depth
+        if min(height, width) < smallest:
+            raise ValueError(
+                f"convnet of depth {model.depth} needs images of at least {smallest}×{smallest} pixels, and these are"
+                f" {height}×{width}"
+            )
+        self.depth, self.dropout = model.depth, model.dropout
+        self.activation: ActivationName = model.activation or "relu"
+        for n in range(1, model.depth + 1):
+            inputs = channels if n == 1 else model.width
+            # Its bias would be lost in batch norm's mean.
+            conv = nn.Conv2d(
+                inputs, model.width, model.filter_size, padding=model.filter_size // 2, bias=not model.batch_norm
+            )
+            norm = [nn.BatchNorm2d(model.width)] if model.batch_norm else []
+            self.add_module(f"block{n}", nn.Sequential(conv, *norm))  # by name: a layer of its own in statistics
+
+    def maps(self, images: Tensor) -> Tensor:
+        """``[batch, width, height / 2**depth, width / 2**depth]``, rounded down, of the images."""
+        x = images
+        for n in range(1, self.depth + 1):
+            x = activate_and_pool(self.get_submodule(f"block{n}")(x), self.activation)
+        return x
+
+
+class _HeadedConvnet(_Blocks):
+    def __init__(self, model: Convnet, in_shape: tuple[int, int, int], num_outputs: int) -> None:
+        super().__init__(model, in_shape)
+        _, height, width = in_shape
+        count = model.width * (height // 2**model.depth) * (width // 2**model.depth)
+        self.dense = nn.Linear(count, model.hidden_dim) if model.hidden_dim else None
+        self.head = nn.Linear(model.hidden_dim or count, num_outputs)
+
+    def features(self, images: Tensor) -> Tensor:
+        x = self.maps(images).flatten(1)
+        if self.dense is not None:
+            x = activation(self.activation)(self.dense(x))
+        return F.dropout(x, self.dropout, self.training)
+
+
+class _AveragingConvnet(_Blocks):
+    """It has no ``head``: its model says so in ``has_head``."""
+
+    def __init__(self, model: Convnet, in_shape: tuple[int, int, int], num_outputs: int) -> None:
+        super().__init__(model, in_shape)
+        self.conv = nn.Conv2d(model.width, num_outputs, 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[batch, width]``: the means of what the last convolution sees."""
+        return self._dropped(images).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(self._dropped(images)).mean((2, 3))
+
+    def _dropped(self, images: Tensor) -> Tensor:
+        return F.dropout(self.maps(images), self.dropout, self.training)

@@ -1,0 +1,62 @@
+"""One convolution, one hidden layer, one last layer: the smallest network with each kind."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+from torch import Tensor, nn
+
+from trainlab.activations import ActivationName, activate_and_pool, activation
+from trainlab.models.base import Model, Network
+
+
+class ThreeLayer(Model):
+    """Convolution that keeps the size, activation, 2×2 max-pooling; hidden layer, activation; last layer.
+
+    Parameters
+    ----------
+    num_filters
+        Of the convolution, ≥ 1.
+    filter_size
+        Pixels along one side of a filter; odd.
+    hidden_dim
+        Units of the hidden layer, ≥ 1.
+    activation
+        After the convolution and after the hidden layer; ReLU where none is named.
+
+    References
+    ----------
+    Stanford CS231n, assignment 2, ``ThreeLayerConvNet``.
+    """
+
+    name: Literal["three_layer"]
+    num_filters: int = Field(ge=1)
+    filter_size: int = Field(ge=1)
+    hidden_dim: int = Field(ge=1)
+    activation: Literal[ActivationName, None] = None
+
+    @field_validator("filter_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise PydanticCustomError("even", "it must be odd, so that padding can keep the size")
+        return size
+
+    def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        return _ThreeLayerNetwork(self, in_shape, num_outputs)
+
+
+class _ThreeLayerNetwork(Network):
+    def __init__(self, model: ThreeLayer, in_shape: tuple[int, int, int], num_outputs: int) -> None:
+        super().__init__()
+        channels, height, width = in_shape
+        if min(height, width) < 2:
+            raise ValueError(f"three_layer needs images of at least 2×2 pixels, and these are {height}×{width}")
+        self.activation: ActivationName = model.activation or "relu"
+        self.conv = nn.Conv2d(channels, model.num_filters, model.filter_size, padding=model.filter_size // 2)
+        self.dense = nn.Linear(model.num_filters * (height // 2) * (width // 2), model.hidden_dim)
+        self.head = nn.Linear(model.hidden_dim, num_outputs)
+
+    def features(self, images: Tensor) -> Tensor:
+        x = activate_and_pool(self.conv(images), self.activation)
+        return activation(self.activation)(self.dense(x.flatten(1)))

@@ -1,0 +1,33 @@
+"""Stage `check`: look at a run before it is trained; training waits for checks/RUN.passed.
+
+python stages/check.py dropout_conv
+"""
+
+from pathlib import Path
+
+import _start  # noqa: F401
+from trainlab import checks, config, model_file, plotting
+from trainlab.cli import Run, Under, run_stage
+from trainlab.data import stored
+from trainlab.files import write_text
+
+
+def main(run: Run, under: Under = Path()) -> None:
+    """Check one run before it is trained: initial loss, gradients, whether it learns 100 images, statistics of its layers."""
+    settings = config.load(config.find(under / "configs", run))
+    expects = config.load_checks(under / "configs/checks" / f"{run}.yaml")
+    images = stored.load(Path("data/normalized/train.safetensors"))
+    teacher = model_file.load(under / "models" / f"{settings.teacher}.safetensors") if settings.teacher else None
+
+    report = checks.check(settings, expects, images, teacher)
+
+    report.save(under / "metrics/checks" / f"{run}.json")
+    plotting.layers(report.layers, title=run, caption=report.caption()).save(under / "plots/checks" / f"{run}.png")
+    for result in report.results:
+        print(f"{run}: {result.name}: {'passed' if result.passed else 'FAILED'}: {result.says}")
+    report.raise_problems()
+    write_text(under / "checks" / f"{run}.passed", "passed\n")  # the same whatever was measured: see dvc.yaml
+
+
+if __name__ == "__main__":
+    run_stage(main)
