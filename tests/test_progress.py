@@ -8,7 +8,7 @@ from rich.console import Console
 
 from small import data, run_config
 from trainlab.history import History
-from trainlab.progress import TrainingProgress
+from trainlab.progress import SearchProgress, TrainingProgress
 from trainlab.training import Step, train
 
 
@@ -121,3 +121,16 @@ def test_the_history_is_on_disk_after_each_epoch(tmp_path: Path) -> None:
     assert list(seen[1][1].items())[:2] == [("replica", "0"), ("epoch", "2")]
     assert seen[1][1]["reward"] == "0.25"
     assert b"\r" not in path.read_bytes()
+
+
+def test_a_search_shows_a_line_a_trial_and_a_bar_in_a_terminal_alone() -> None:
+    for terminal in (False, True):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=terminal, width=100, highlight=False, soft_wrap=True)
+        with SearchProgress(console) as progress:
+            progress.trial("round 1 (rate) trial 1/2", epochs=2)
+            progress.step(Step(replica=0, epoch=1, done=1, steps=4, images=8, loss=torch.tensor(1.0)))
+            progress.say("lr 0.1 [not markup]")
+        assert "lr 0.1 [not markup]" in out.getvalue()
+        assert ("round 1 (rate) trial 1/2" in out.getvalue()) == terminal
+        assert ("\x1b" in out.getvalue()) == terminal

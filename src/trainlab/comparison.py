@@ -12,6 +12,7 @@ import yaml
 from pandas import DataFrame, Series
 
 from trainlab.errors import UserError
+from trainlab.problems import repro
 
 CURVES = ["run", "replica", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
@@ -29,12 +30,12 @@ def runs_of(configs: Path) -> list[str]:
         runs = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path} is missing: is there a suite {configs.name} in params.yaml? Then run `dvc repro resolve`"
+            f"{path} is missing: is there a suite {configs.name} in params.yaml? Then run {repro('resolve', path)}"
         ) from None
     except yaml.YAMLError:
         runs = None
     if not (isinstance(runs, list) and runs and all(isinstance(run, str) for run in runs)):
-        raise UserError(f"{path} is not a list of run names: delete it, then run `dvc repro resolve`")
+        raise UserError(f"{path} is not a list of run names: delete it, then run {repro('resolve', path)}")
     return runs
 
 
@@ -58,9 +59,9 @@ def settings_of(configs: Path, runs: Iterable[str]) -> DataFrame:
                 {"run": run, "epochs": int(config["epochs"]), "subset": subset, "precision": config["precision"]}
             )
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `dvc repro resolve`") from None
+            raise UserError(f"{path} is missing: run {repro('resolve', path)}") from None
         except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise UserError(f"{path} is damaged: delete it, then run `dvc repro resolve`") from None
+            raise UserError(f"{path} is damaged: delete it, then run {repro('resolve', path)}") from None
     settings = DataFrame(rows, columns=["run", "epochs", "subset", "precision"])
     return settings.astype({"subset": "Int64"})
 
@@ -119,7 +120,7 @@ def count_images(directory: Path, metrics: Mapping[str, Mapping[str, Any]]) -> i
         elif by_class != expected:
             raise UserError(
                 f"the runs {first} and {run} were scored on different test images (see {path}): "
-                f"run `dvc repro compare@{directory.name}`"
+                f"run {repro(f'compare@{directory.name}', path)}"
             )
     return round(sum(expected.values()))
 
@@ -294,8 +295,8 @@ def _read_csv(path: Path, columns: Sequence[str], *, missing: bool = True) -> Da
 
 
 def _missing(path: Path) -> UserError:
-    return UserError(f"{path} is missing: run `dvc repro compare@{path.parent.name}`")
+    return UserError(f"{path} is missing: run {repro(f'compare@{path.parent.name}', path)}")
 
 
 def _damaged(path: Path) -> UserError:
-    return UserError(f"{path} is damaged: delete it, then run `dvc repro compare@{path.parent.name}`")
+    return UserError(f"{path} is damaged: delete it, then run {repro(f'compare@{path.parent.name}', path)}")

@@ -24,7 +24,7 @@ from trainlab.models.base import Model
 from trainlab.objectives.base import Objective
 from trainlab.optimizers import Optimizer
 from trainlab.part import Part, Strict, merge, one_of
-from trainlab.problems import TOGETHER, explain, suggest
+from trainlab.problems import TOGETHER, explain, repro, suggest
 from trainlab.regularizers import Regularizer
 from trainlab.schedules import Schedule
 
@@ -234,7 +234,7 @@ def load(path: Path) -> RunConfig:
     UserError
         Where the file is missing, or was written by another version of the code.
     """
-    return from_dict(params_file.load(path, "run `dvc repro resolve`"), str(path))
+    return from_dict(params_file.load(path, f"run {repro('resolve', path)}"), str(path))
 
 
 def load_checks(path: Path) -> CheckConfig:
@@ -246,7 +246,7 @@ def load_checks(path: Path) -> CheckConfig:
         Where the file is missing, or was written by another version of the code.
     """
     try:
-        return CheckConfig.model_validate(params_file.load(path, "run `dvc repro resolve`"))
+        return CheckConfig.model_validate(params_file.load(path, f"run {repro('resolve', path)}"))
     except ValidationError as error:
         problem = next(explain(error, CheckConfig))
         raise UserError(f"{path}: {problem} (it was made by other code: run `dvc repro` again)") from error
@@ -273,7 +273,9 @@ def find(configs: Path, run: str) -> Path:
     found = [path for suite in suites for path in suite.glob(f"{run}.yaml")]
     if not found:
         hint = suggest(run, (path.stem for suite in suites for path in suite.glob("[a-z]*.yaml")))
-        raise UserError(f"no run {run!r} in {configs}/{hint}; `dvc repro resolve` writes the runs of params.yaml")
+        raise UserError(
+            f"no run {run!r} in {configs}/{hint}; {repro('resolve', configs)} writes the runs of params.yaml"
+        )
     return found[0]
 
 

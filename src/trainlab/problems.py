@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -103,3 +104,9 @@ def suggest(given: object, known: Iterable[object]) -> str:
     names = [str(name) for name in known]
     close = difflib.get_close_matches(str(given), names, n=1) or [name for name in names if name.startswith(str(given))]
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def repro(stage: str, path: Path) -> str:
+    """The command that runs a stage again, of the pipeline that a file belongs to: that of the nearest dvc.yaml above it."""
+    home = next((parent for parent in path.parents if (parent / "dvc.yaml").is_file()), Path())
+    return f"`dvc repro {stage}`" if home == Path() else f"`dvc repro {home}/dvc.yaml:{stage}`"

@@ -104,9 +104,12 @@ def test_compare_of_a_study_reads_and_writes_below_its_directory(tmp_path):
     assert list(written(tmp_path / "studies").values()) == list(written(tmp_path / "main").values())
 
     (tmp_path / "studies/configs/tricks/worse.yaml").unlink()
+    (tmp_path / "studies/dvc.yaml").touch()
     failed = compare(tmp_path, "tricks", "--under", "studies")
     assert failed.returncode == 1
-    assert failed.stderr == "trainlab: studies/configs/tricks/worse.yaml is missing: run `dvc repro resolve`\n"
+    assert failed.stderr == (
+        "trainlab: studies/configs/tricks/worse.yaml is missing: run `dvc repro studies/dvc.yaml:resolve`\n"
+    )
 
 
 @pytest.mark.parametrize(
