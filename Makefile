@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo repro test lint bench lock clean
+.PHONY: help setup check demo repro search queue test lint bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,19 @@ demo: check  ## run the whole pipeline on data that needs no download (scikit-le
 
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
 	dvc repro
+
+search: $(SETUP)  ## search for good hyperparameters (search/params.yaml; goes on where it was stopped)
+	dvc repro search/dvc.yaml
+
+# For example: make queue RUN=dropout_conv POINTS=20 VARY="lr optimizer.weight_decay"
+POINTS := 10
+queue: check  ## queue random points of the search's space as DVC experiments: RUN=NAME [POINTS=10] [VARY="KEY …"]
+	@test -n "$(RUN)" || { echo "name a run of params.yaml: make queue RUN=baseline"; exit 1; }
+	python search/enqueue.py $(RUN) --points $(POINTS) $(addprefix --vary=,$(VARY))
+
+studies: check  ## run the studies of docs/studies.md, about an hour on two cores
+	@python stages/resolve.py --check --under studies
+	dvc repro studies/dvc.yaml
 
 test: $(SETUP)  ## run all tests
 	pytest -n 2 --dist loadgroup

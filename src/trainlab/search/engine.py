@@ -1,0 +1,454 @@
+"""Search for good hyperparameters, coarse to fine, by a validation split of the training images."""
+
+import fcntl
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+import yaml
+from optuna import Study, Trial
+from optuna.exceptions import StorageInternalError
+from optuna.pruners import NopPruner
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from pandas import DataFrame
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from trainlab import fingerprint, machine
+from trainlab.config import RunConfig
+from trainlab.data.stored import Dataset
+from trainlab.errors import UserError
+from trainlab.evaluation import evaluate
+from trainlab.problems import explain
+from trainlab.progress import SearchProgress
+from trainlab.search.params import Round, Search
+from trainlab.search.space import Dimension, Value
+from trainlab.training import Data, Row, build, train
+
+METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+TRIES = 2  # of a trial whose process is killed, by a lack of memory for example
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A round, run once with its ranges as they were then.
+
+    Parameters
+    ----------
+    number, round
+        Of the round, from 1; its parameters.
+    move
+        How often its ranges had moved before.
+    space
+        The ranges of what it varies.
+    kept
+        The best values of the rounds before, of what it does not vary.
+    trials
+        All that are finished, as Optuna stores them.
+    """
+
+    number: int
+    round: Round
+    move: int
+    space: dict[str, Dimension]
+    kept: dict[str, Value]
+    trials: list[FrozenTrial]
+
+    def values(self, trial: FrozenTrial) -> dict[str, Value]:
+        """What the trial was trained with."""
+        return {**self.kept, **{key: range_.value(trial.params[key]) for key, range_ in self.space.items()}}
+
+    @property
+    def title(self) -> str:
+        moved = f", moved {self.move}×" if self.move else ""
+        return f"round {self.number} ({self.round.name}{moved})"
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of the last round, trained once more on all training images, and scored on the test images.
+
+    Parameters
+    ----------
+    config
+        The run as it was trained this time: without `validation` and without `subset`.
+    values
+        Of what was searched.
+    sweep, number
+        Where the trial stands, and its number there, from 1.
+    metrics
+        Of that trial: the columns of the history.
+    test
+        ``loss`` and ``accuracy`` on the test images, which were scored this one time.
+    validation_images, test_images
+        How many these numbers come from.
+    trained_on
+        The device.
+    """
+
+    config: RunConfig
+    values: dict[str, Value]
+    sweep: Sweep
+    number: int
+    metrics: dict[str, float]
+    test: dict[str, float]
+    validation_images: int
+    test_images: int
+    trained_on: str
+
+    def to_yaml(self) -> str:
+        """The run as it may be pasted under `runs:` of params.yaml."""
+        own = {key: value for key, value in self.config.to_dict().items() if key not in ("run", "code")}
+        text = yaml.safe_dump({self.config.run: own}, sort_keys=False, default_flow_style=None, allow_unicode=True)
+        return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a search found."""
+
+    sweeps: list[Sweep]
+    winner: Winner
+
+    def table(self) -> DataFrame:
+        """One row a trial: ``round, move, trial`` (from 1), ``state``, ``epochs`` done, metrics, values."""
+        keys = list(dict.fromkeys(key for sweep in self.sweeps for key in sweep.space))
+        rows = []
+        for sweep in self.sweeps:
+            for number, trial in enumerate(sweep.trials, 1):
+                metrics = trial.user_attrs.get("metrics", {})
+                rows.append(
+                    {
+                        "round": sweep.number,
+                        "move": sweep.move,
+                        "trial": number,
+                        "state": STATES[trial.state],
+                        "epochs": len(trial.intermediate_values),
+                        **{name: metrics.get(name) for name in METRICS},
+                        **sweep.values(trial),
+                    }
+                )
+        columns = ["round", "move", "trial", "state", "epochs", *METRICS, *keys]
+        return DataFrame(rows, columns=columns).astype(dict.fromkeys(METRICS, float))
+
+    def result(self) -> dict[str, Any]:
+        """The winner in numbers, with how many images they come from."""
+        winner = self.winner
+        return {
+            "values": winner.values,
+            "round": winner.sweep.number,
+            "move": winner.sweep.move,
+            "trial": winner.number,
+            "epochs": winner.config.epochs,
+            "validation_loss": winner.metrics["validation_loss"],
+            "validation_accuracy": winner.metrics["validation_accuracy"],
+            "validation_images": winner.validation_images,
+            "test_loss": winner.test["loss"],
+            "test_accuracy": winner.test["accuracy"],
+            "test_images": winner.test_images,
+            "replicas": 1,
+            "trained_on": winner.trained_on,
+        }
+
+    def seconds(self) -> float:
+        """What the trials took, the interrupted ones left out."""
+        return sum(_seconds(trial) for sweep in self.sweeps for trial in sweep.trials)
+
+
+def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -> Outcome:
+    """Run all rounds, then train and test the winner.
+
+    A finished trial is stored at once and never run again, as long as nothing changes that its result depends on. The
+    outcome is a function of the arguments, however often the search was stopped and started on its way.
+
+    Parameters
+    ----------
+    settings
+        What to search.
+    data
+        Training images, of which the validation images are a part, and the test images, which only the winner sees.
+    storage
+        Optuna's SQLite file; made where it is missing.
+    progress
+        Gets a line a trial.
+
+    Raises
+    ------
+    UserError
+        Where a round has no trial that trained to its end, or where the file cannot be used.
+    """
+    assert data.test is not None
+    _check(settings, data.train)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _opened(storage) as store:
+        work = _Work(settings, data.train, store, progress)
+        kept: dict[str, Value] = {}
+        space: dict[str, Dimension] = dict(settings.space)
+        sweeps: list[Sweep] = []
+        for number, one in enumerate(settings.rounds, 1):
+            for key in one.vary:
+                if one.shrink and key in kept:
+                    space[key] = space[key].around(kept[key], one.shrink)
+            for move in range(settings.moves + 1):
+                sweeps.append(work.sweep(number, move, {key: space[key] for key in one.vary}, kept))
+                found, best = _best([sweep for sweep in sweeps if sweep.number == number])
+                values = found.values(best)
+                moved = work.moved(sweeps[-1], values)
+                if move < settings.moves:
+                    space |= moved
+                if not moved:
+                    break
+            kept = {**kept, **values}
+        winner = work.winner(kept, found, best, data.test)
+    return Outcome(sweeps, winner)
+
+
+class _Work:
+    """What all rounds of one search share."""
+
+    def __init__(self, settings: Search, images: Dataset, store: RDBStorage, progress: SearchProgress) -> None:
+        self._settings, self._images, self._store, self._progress = settings, images, store, progress
+        self._pixels = hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
+        runs = [settings.run({key: end}) for key, dimension in settings.space.items() for end in dimension.ends()]
+        self._code = fingerprint.of_run(part for run in runs for part in run.parts())
+
+    def sweep(self, number: int, move: int, space: dict[str, Dimension], kept: Mapping[str, Value]) -> Sweep:
+        """Run what is not done yet of a round."""
+        settings, one = self._settings, self._settings.rounds[number - 1]
+        others = {key: value for key, value in kept.items() if key not in space}
+        own = {"epochs": one.epochs, "subset": one.subset, "validation": settings.validation, "code": self._code}
+        content = {
+            "run": settings.run(others, **own).to_dict(),
+            "space": {key: range_.model_dump() for key, range_ in space.items()},
+            "sampler": settings.sampler.model_dump(),
+            "pruner": settings.pruner.model_dump() if settings.pruner else None,
+            "seed": settings.seed,
+            "judged_by": one.judged_by,
+        }
+        study = self._study(f"round {number}, move {move}", content)
+        study.pruner = settings.pruner.start(one.epochs) if settings.pruner else NopPruner()
+        done = min(len(_finished(study)), one.trials)
+        sweep = Sweep(number, one, move, space, others, [])
+        self._announce(sweep, done)
+        distributions = {key: range_.distribution() for key, range_ in space.items()}
+        while len(finished := _finished(study)) < one.trials:
+            sampler = settings.sampler.start(space, len(finished), (settings.seed, number, move))
+            if sampler is None:
+                break
+            study.sampler = sampler
+            killed = _killed(study, finished)
+            trial = study.ask(distributions)
+            self._progress.trial(f"{sweep.title} trial {len(finished) + 1}/{one.trials}", one.epochs)
+            try:
+                if killed >= TRIES:
+                    raise UserError(f"its process was killed {killed} times")
+                config = settings.run(sweep.values(_frozen(study, trial)), **own)
+                _train(study, trial, config, self._images, one.judged_by, self._progress)
+            except ValidationError as error:  # values that are fine one by one
+                _fail(study, trial, next(explain(error, RunConfig)))
+            except (UserError, torch.OutOfMemoryError) as error:  # its loss is not finite, or its batches are too large
+                _fail(study, trial, str(error).splitlines()[0])
+            self._progress.say(_line(sweep, _frozen(study, trial), len(finished) + 1))
+        sweep.trials.extend(finished[: one.trials])
+        return sweep
+
+    def moved(self, sweep: Sweep, best: Mapping[str, Value]) -> dict[str, Dimension]:
+        """The ranges that must move, as the best values are on their edges, and where to."""
+        moved: dict[str, Dimension] = {}
+        for key, range_ in sweep.space.items():
+            edge = range_.edge(best[key], self._settings.edge)
+            there = range_.around(best[key], 1)
+            if not edge or there == range_:
+                continue
+            told = f"{sweep.title}: the best {key}, {best[key]:g}, is on the {edge} edge of {range_}"
+            try:
+                for end in there.ends():
+                    self._settings.run({**best, key: end})
+            except ValidationError as error:
+                problem = next(explain(error, RunConfig))
+                self._progress.say(f"{told}; the range stays, as {problem}")
+                continue
+            moved[key] = there
+            if sweep.move < self._settings.moves:
+                self._progress.say(f"{told}: the range moves to {there}, and the round runs again")
+            else:
+                self._progress.say(f"{told}, and no move is left: raise `moves`, or start from a range farther out")
+        return moved
+
+    def winner(self, values: dict[str, Value], sweep: Sweep, best: FrozenTrial, test: Dataset) -> Winner:
+        """Train the winner on all training images, and score it on the test images, once."""
+        config = self._settings.run(values, epochs=sweep.round.epochs)
+        config = config.model_copy(update={"code": fingerprint.of_run(config.parts())})
+        pixels = hashlib.sha256(test.images.tobytes() + test.labels.tobytes()).hexdigest()
+        study = self._study("winner", {"run": config.to_dict(), "test": pixels})
+        if not study.trials:
+            self._progress.trial("the winner, on all training images", config.epochs)
+            trained = train(config, Data(self._images, None), on_step=self._progress.step)
+            metrics = evaluate(trained.scores(test), test.labels, test.classes)
+            scores = {"loss": float(metrics.loss.mean()), "accuracy": float(metrics.accuracy.mean())}
+            attributes = {"test": scores, "trained_on": trained.describe()}
+            study.add_trial(optuna.create_trial(value=scores["loss"], user_attrs=attributes))
+        stored = study.trials[0].user_attrs
+        return Winner(
+            config=config,
+            values=values,
+            sweep=sweep,
+            number=[trial.number for trial in sweep.trials].index(best.number) + 1,
+            metrics=best.user_attrs["metrics"],
+            test=stored["test"],
+            validation_images=_held_out(self._settings, self._images),
+            test_images=len(test.labels),
+            trained_on=stored["trained_on"],
+        )
+
+    def _study(self, title: str, content: Mapping[str, Any]) -> Study:
+        """Optuna's study of this, found again only where all that its trials' results depend on is the same."""
+        text = json.dumps({**content, "images": self._pixels}, sort_keys=True)
+        name = f"{title}, {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        study = optuna.create_study(storage=self._store, study_name=name, load_if_exists=True)
+        for trial in study.get_trials(states=[TrialState.RUNNING]):  # of a process that was killed
+            study.tell(trial.number, state=TrialState.FAIL)
+        return study
+
+    def _announce(self, sweep: Sweep, done: int) -> None:
+        one = sweep.round
+        ranges = "; ".join(f"{key} {range_}" for key, range_ in sweep.space.items())
+        images = f"{one.subset:,} images" if one.subset else "all images but the validation ones"
+        stored = f", {done} of them stored" if done else ""
+        self._progress.say(
+            f"{sweep.title}: {ranges}; {one.trials} trials{stored}, {_many(one.epochs, 'epoch')} of {images},"
+            f" judged by {one.judged_by}"
+        )
+
+
+def _check(settings: Search, images: Dataset) -> None:
+    """Raise what would make every trial fail for another reason than its values."""
+    base = settings.run({})
+    build(base, images, machine.prepare(base.device, base.threads))
+    left = len(images.labels) - _held_out(settings, images)
+    for i, one in enumerate(settings.rounds):
+        if one.subset > left:
+            raise UserError(
+                f"rounds[{i}].subset is {one.subset}, and validation leaves {left} of the training images: lower it, or"
+                f" leave it out"
+            )
+
+
+def _held_out(settings: Search, images: Dataset) -> int:
+    """How many validation images there are."""
+    return max(1, round(settings.validation * len(images.labels)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[RDBStorage]:
+    """Optuna's storage, for this process alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another search works with {path}: wait for it, or name another file") from None
+        try:
+            yield RDBStorage(f"sqlite:///{path.resolve()}")
+        except (StorageInternalError, SQLAlchemyError) as error:
+            cause = str(error.__cause__ or error).splitlines()[0]
+            raise UserError(
+                f"{path} cannot be used ({cause}): see that there is space on its disk; if it is damaged, delete it and"
+                f" search again"
+            ) from error
+
+
+def _finished(study: Study) -> list[FrozenTrial]:
+    """The trials that count: all but the interrupted ones, which are run again."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state != TrialState.FAIL or "problem" in trial.user_attrs]
+
+
+def _killed(study: Study, finished: Sequence[FrozenTrial]) -> int:
+    """How often the process was killed while it ran the trial that is next; Ctrl-C does not count."""
+    last = finished[-1].number if finished else -1
+    return sum(trial.number > last and "stopped" not in trial.user_attrs for trial in study.trials)
+
+
+def _train(
+    study: Study, trial: Trial, config: RunConfig, images: Dataset, judged_by: str, progress: SearchProgress
+) -> None:
+    """Train one trial and tell Optuna how it ended.
+
+    Raises
+    ------
+    UserError
+        Where its loss is not finite; then nothing is told yet.
+    """
+
+    def on_epoch(row: Row) -> None:
+        loss, epoch = row[judged_by], int(row["epoch"])
+        if not math.isfinite(loss):
+            raise UserError(f"its {judged_by} is {loss} after epoch {epoch}")
+        trial.set_user_attr("metrics", {name: row[name] for name in METRICS})
+        trial.report(loss, epoch)
+        if epoch < config.epochs and trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        train(config, Data(images, None), on_epoch=on_epoch, on_step=progress.step)
+        study.tell(trial, trial.user_attrs["metrics"][judged_by])
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except KeyboardInterrupt:
+        trial.set_user_attr("stopped", True)
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+
+
+def _fail(study: Study, trial: Trial, problem: str) -> None:
+    trial.set_user_attr("problem", problem)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def _frozen(study: Study, trial: Trial) -> FrozenTrial:
+    return study.get_trials(deepcopy=False)[trial.number]
+
+
+def _best(sweeps: Sequence[Sweep]) -> tuple[Sweep, FrozenTrial]:
+    """The best trial of a round, and the sweep that it is in."""
+    complete = [(sweep, trial) for sweep in sweeps for trial in sweep.trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        last = sweeps[-1]
+        raise UserError(
+            f"{last.title}: all {len(last.trials)} trials failed, the last one as {last.trials[-1].user_attrs['problem']}"
+        )
+    return min(complete, key=lambda found: found[1].values)
+
+
+def _line(sweep: Sweep, trial: FrozenTrial, number: int) -> str:
+    values = sweep.values(trial)
+    drawn = "  ".join(f"{key} {values[key]}" for key in sweep.space)
+    line = f"  {number:>3}/{sweep.round.trials}  {drawn}  "
+    if "problem" in trial.user_attrs:
+        return f"{line}failed: {trial.user_attrs['problem']}"
+    metrics = trial.user_attrs["metrics"]
+    done = (
+        f"  given up after {_many(len(trial.intermediate_values), 'epoch')}" if trial.state == TrialState.PRUNED else ""
+    )
+    return (
+        f"{line}training loss {metrics['train_loss']:.4f}  validation loss {metrics['validation_loss']:.4f}"
+        f"  accuracy {metrics['validation_accuracy']:.2%}{done}  {_seconds(trial):.1f} s"
+    )
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    return trial.duration.total_seconds() if trial.duration else 0.0
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

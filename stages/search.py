@@ -1,0 +1,69 @@
+"""Stage `search`: look for good hyperparameters by a validation split of the training images.
+
+python stages/search.py
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import _start  # noqa: F401
+from trainlab.cli import run_stage
+from trainlab.comparison import as_csv
+from trainlab.data import stored
+from trainlab.files import directory_written_whole, write_text
+from trainlab.progress import SearchProgress
+from trainlab.search import engine, params, pictures
+from trainlab.training import Data
+
+UNDER = Path("search")
+
+
+def main(
+    trials: Annotated[
+        Path,
+        typer.Option(envvar="SEARCH_TRIALS", help="SQLite file that keeps the trials; what is in it is not run again."),
+    ] = UNDER / "trials.db",
+) -> None:
+    """Run the rounds of search/params.yaml and write the winner to search/best.yaml, as a run of params.yaml."""
+    settings = params.load(UNDER / "params.yaml")
+    data = Data(*(stored.load(Path("data/normalized") / f"{split}.safetensors") for split in ("train", "test")))
+
+    with SearchProgress() as progress:
+        try:
+            outcome = engine.run(settings, data, trials, progress)
+        except KeyboardInterrupt:
+            progress.say(f"finished trials are kept in {trials}: the same command goes on")
+            raise
+
+    winner, table = outcome.winner, outcome.table()
+    write_text(UNDER / "trials.csv", as_csv(table))
+    write_text(UNDER / "best.yaml", winner.to_yaml())
+    result = outcome.result()
+    write_text(UNDER / "result.json", json.dumps(result, indent=2) + "\n")
+    timing = {"seconds": round(outcome.seconds(), 1), "trials": len(table), "trained_on": winner.trained_on}
+    write_text(UNDER / "timings.json", json.dumps(timing, indent=2) + "\n")
+
+    caption = f"{result['validation_images']:,} validation images; one seed a trial; trained on {winner.trained_on}"
+    with directory_written_whole(UNDER / "plots") as plots:
+        pictures.history(outcome, caption=caption).save(plots / "history.png")
+        pictures.slices(outcome, caption=caption).save(plots / "slices.png")
+        if picture := pictures.importance(outcome, seed=settings.seed, caption=caption):
+            picture.save(plots / "importance.png")
+        else:
+            print(
+                f"importance is not drawn: no round varies two parameters in {pictures.ENOUGH} complete trials or more"
+            )
+
+    print(
+        f"winner: {', '.join(f'{key} {value}' for key, value in winner.values.items())}: validation loss"
+        f" {result['validation_loss']:.4f}, accuracy {result['validation_accuracy']:.2%}; trained again on all training"
+        f" images: test accuracy {result['test_accuracy']:.2%}"
+    )
+    print(f"{UNDER / 'best.yaml'} goes under `runs:` of params.yaml as it is")
+
+
+if __name__ == "__main__":
+    run_stage(main)
