@@ -47,6 +47,9 @@ def main(
         of_run = comparison.caption(table[table["run"] == run], images)
         names = comparison.log_names(history.columns)
         plotting.logs(history, names, title=run, caption=of_run).save(pictures / f"logs-{run}.png")
+    for run, history in comparison.dashboards(histories, runs).items():
+        of_run = comparison.caption(table[table["run"] == run], images)
+        plotting.dashboard(history, title=run, caption=of_run).save(pictures / f"dashboard-{run}.png")
 
     comparison.show(table, caption)
     directories = ("metrics", "plots/history", "plots/confusion", "plots/confusion_pictures")

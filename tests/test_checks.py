@@ -140,6 +140,12 @@ def test_layers_are_those_of_the_network_at_its_start(tmp_path: Path) -> None:
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
+def test_layers_can_be_looked_at_without_the_checks() -> None:
+    state = torch.random.get_rng_state()
+    assert checks.layers_at_start(run_config(), IMAGES) == checks.check(run_config(), EXPECTS, IMAGES).layers
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_dead_units_are_counted() -> None:
     outputs = torch.tensor([[1.0, -1.0, 0.0], [2.0, -3.0, 0.0]])
     assert checks._layer("dense", outputs, torch.zeros(3, 2)).never_positive == pytest.approx(2 / 3)

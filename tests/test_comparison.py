@@ -256,3 +256,17 @@ def test_table_is_framed_in_a_terminal(suite, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "│ plain" in out
     assert "0.4038 to 0.5962" in out
+
+
+def test_dashboards_are_of_the_runs_that_have_more_to_watch(suite):
+    histories = suite / "history/tricks"
+    assert comparison.dashboards(histories, RUNS) == {}
+    columns = "replica,epoch,train_loss,train_accuracy,test_loss,test_accuracy"
+    (histories / "plain.csv").write_text(f"{columns},validation_loss\n0,1,2,0.5,1.5,0.6,1.7\n")
+    (histories / "better.csv").write_text(f"{columns},gradient_norm.head\n0,1,2,0.5,1.5,0.6,0.1\n")
+    found = comparison.dashboards(histories, RUNS)
+    assert list(found) == RUNS
+    assert found["plain"]["validation_loss"].to_list() == [1.7]
+    (histories / "plain.csv").unlink()
+    with pytest.raises(UserError, match=r"plain.csv is missing"):
+        comparison.dashboards(histories, RUNS)

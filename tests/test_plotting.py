@@ -157,6 +157,52 @@ def test_logs_of_few_epochs_are_dots(epochs):
     assert {line.get_marker() for axes in picture.figure.axes for line in axes.lines} == {"."}
 
 
+def some_watched(validated=True, layered=True, replicas=1, epochs=3):
+    history = some_histories(["plain"], replicas, epochs)
+    if validated:
+        for what in ("accuracy", "loss"):
+            history[f"train_{what}"] = 0.5 + history["epoch"] / 10
+            history[f"validation_{what}"] = 0.4 + history["epoch"] / 20 + history["replica"] / 50
+    if layered:
+        for layer in ("conv1", "head"):
+            history[f"gradient_norm.{layer}"] = 1 / history["epoch"]
+            history[f"update_ratio.{layer}"] = 1e-3 / history["epoch"]
+    return plotting.dashboard(history.drop(columns="run"), title="plain", caption="100 test images")
+
+
+def test_the_dashboard_shades_the_gap_between_training_and_validation():
+    accuracy, loss, norms, ratios = some_watched(replicas=2).figure.axes
+    assert accuracy.get_title(loc="left") == "plain: accuracy, the gap shaded"
+    assert labels(accuracy) == labels(loss) == ["training", "validation"]
+    assert accuracy.lines[1].get_ydata() == pytest.approx([0.46, 0.51, 0.56])
+    shaded = accuracy.collections[0].get_datalim(accuracy.transData)
+    assert (shaded.y0, shaded.y1) == (pytest.approx(0.46), pytest.approx(0.8))
+    assert norms.get_yscale() == ratios.get_yscale() == "log"
+    assert labels(norms) == labels(ratios) == ["conv1", "head"]
+
+
+def test_the_dashboard_shows_what_there_is():
+    assert len(some_watched(layered=False).figure.axes) == 2
+    alone = some_watched(validated=False)
+    assert [axes.get_title(loc="left") for axes in alone.figure.axes] == [
+        "plain: norm of the gradient",
+        "‖update‖ / ‖weights‖",
+    ]
+    assert "Training:" not in alone.figure.get_supxlabel()
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_dashboard_of_few_epochs_has_dots(epochs):
+    picture = some_watched(epochs=epochs)
+    picture.png()
+    assert {line.get_marker() for axes in picture.figure.axes for line in axes.lines} == {"."}
+
+
+def test_the_dashboard_of_layers_that_do_not_move():
+    history = DataFrame({"replica": 0, "epoch": [1, 2], "gradient_norm.head": 0.0, "update_ratio.head": 0.0})
+    plotting.dashboard(history, title="plain", caption="").png()
+
+
 def test_a_long_caption_fits_below_every_picture():
     caption = (
         "10,000 test images; 1 to 3 replicas a run; 10 to 15 epochs of all or 500 to 5,000 training images; "
@@ -224,6 +270,7 @@ def test_same_numbers_same_bytes_whatever_the_users_settings(tmp_path):
         )
         plotting.confusion(some_metrics(), title="plain").save(tmp_path / name / "confusion.png")
         some_logs(replicas=2).save(tmp_path / name / "logs.png")
+        some_watched(replicas=2).save(tmp_path / name / "dashboard.png")
 
     draw("one")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 50}):

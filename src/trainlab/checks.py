@@ -170,6 +170,16 @@ def check(config: RunConfig, expects: CheckConfig, images: Dataset, teacher: Tra
     return Report(config.run, results, layers, expects.expected_to_fail)
 
 
+def layers_at_start(config: RunConfig, images: Dataset) -> list[Layer]:
+    """Statistics of each layer of a run that is no student, as :func:`check` reports them."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(config.seed)
+        place = machine.prepare(config.device, config.threads)
+        net = training.build(config, images, place)
+        batches = Batches(_sample(images, IMAGES, config.seed), inputs=config.inputs, device=place)
+        return _layers(config, net, batches, None)
+
+
 def _sample(images: Dataset, count: int, seed: int) -> Dataset:
     """This many of the images, the same share of each class."""
     positions = stratified(images.labels, min(count, len(images.labels)), np.random.default_rng(seed))

@@ -208,6 +208,19 @@ def logs(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
     return {run: history for run, history in histories.items() if log_names(history.columns)}
 
 
+def dashboards(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
+    """By run: its history, for the runs that have more to watch: validation images, or what a step does to each layer.
+
+    Raises
+    ------
+    UserError
+        If a run's history is missing or damaged.
+    """
+    histories = {run: _read_csv(directory / f"{run}.csv", CURVES[1:]) for run in runs}
+    watched = ("validation_", "gradient_norm.")
+    return {run: rows for run, rows in histories.items() if any(name.startswith(watched) for name in rows.columns)}
+
+
 def log_names(columns: Iterable[str]) -> list[str]:
     """Which columns of a history its objective logged, and not the training loop."""
     ours = ("replica", "epoch", "lr", "accuracy_gap")

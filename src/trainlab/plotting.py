@@ -2,8 +2,9 @@
 
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -232,6 +233,59 @@ def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str
     return Picture(figure)
 
 
+def dashboard(history: "DataFrame", *, title: str, caption: str) -> Picture:
+    """What to watch while a run is trained: accuracy and loss of training and validation images, and each layer's steps.
+
+    Parameters
+    ----------
+    history
+        DataFrame with columns ``replica, epoch``; where there are validation images ``train_accuracy,
+        validation_accuracy, train_loss, validation_loss``; where there are statistics of layers
+        ``gradient_norm.LAYER, update_ratio.LAYER``. The lines are means over replicas.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    means = history.groupby("epoch").mean()
+    panels: dict[str, Callable[[Axes], None]] = {}
+    notes = [f"{caption}."]
+    if "validation_accuracy" in means:
+        panels["accuracy, the gap shaded"] = partial(_train_and_validation, means=means, what="accuracy")
+        panels["loss (nats)"] = partial(_train_and_validation, means=means, what="loss")
+        notes.append("Training: means over an epoch's steps, while the weights move.")
+    if any(column.startswith("gradient_norm.") for column in means):
+        panels["norm of the gradient"] = partial(_by_layer, means=means, what="gradient_norm")
+        panels["‖update‖ / ‖weights‖"] = partial(_by_layer, means=means, what="update_ratio")
+        notes.append("Layers: means over an epoch's steps; a ratio of about 1e-3 is usual.")
+    with _style():
+        figure = Figure(figsize=(3.7 * len(panels), 3.3))
+        for axes, (what, draw) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            draw(axes)
+            axes.set(title=f"{title}: {what}" if what == next(iter(panels)) else what, xlabel="epoch")
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.legend(fontsize=7.5, frameon=False)
+        _note(figure, " ".join(notes))
+    return Picture(figure)
+
+
+def _train_and_validation(axes: Axes, *, means: "DataFrame", what: str) -> None:
+    train, validation = means[f"train_{what}"], means[f"validation_{what}"]
+    marker = "." if len(means) < 3 else ""
+    axes.fill_between(means.index, train, validation, color=PALETTE[1], alpha=0.15, linewidth=0)
+    axes.plot(means.index, train, color=PALETTE[0], marker=marker, label="training")
+    axes.plot(means.index, validation, color=PALETTE[1], marker=marker, label="validation")
+
+
+def _by_layer(axes: Axes, *, means: "DataFrame", what: str) -> None:
+    columns = [column for column in means if column.startswith(f"{what}.")]
+    for column, (line, dash) in colors(columns).items():
+        name, marker = column.partition(".")[2], "." if len(means) < 3 else ""
+        axes.plot(means.index, means[column], color=line, linestyle=dash, marker=marker, label=name)
+    # A value of exactly 0 has no place on a log axis: its line has a gap there.
+    if (means[columns] > 0).any(axis=None):
+        axes.set_yscale("log")
+
+
 def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Picture:
     """Each layer at initialization: mean and spread of its outputs, units that are never positive, size of its gradient.
 
@@ -254,8 +308,8 @@ def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Pictur
         dead.barh(rows, [layer.never_positive for layer in statistics], color=PALETTE[1], height=0.6)
         dead.set(xlim=(0, 1), title="units never positive")
         dead.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        # A gradient of exactly 0 has no place on a log axis: it has no bar.
-        gradients.barh(rows, [layer.gradient_std for layer in statistics], color=PALETTE[2], height=0.6)
+        # Dots, as a log axis has no zero for a bar to start from; a gradient of exactly 0 has none.
+        gradients.plot([layer.gradient_std for layer in statistics], rows, "o", color=PALETTE[2], markersize=6)
         if any(layer.gradient_std > 0 for layer in statistics):
             gradients.set_xscale("log")
         gradients.set_title("gradient of the weights, std")

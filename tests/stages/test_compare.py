@@ -90,6 +90,19 @@ def test_compare_writes_tables_and_pictures(project):
     assert written(project) == before
 
 
+def test_what_there_is_to_watch_becomes_a_dashboard(project):
+    history = project / "plots/history/tricks/plain.csv"
+    header, *rows = history.read_text().splitlines()
+    more = "validation_loss,validation_accuracy,accuracy_gap,gradient_norm.head,update_ratio.head"
+    history.write_text(
+        "".join(f"{line}\n" for line in [f"{header},{more}", *(f"{r},1.5,0.4,0.1,0.5,0.001" for r in rows)])
+    )
+    assert compare(project).returncode == 0
+    pictures = project / "plots/comparison/tricks"
+    assert [path.name for path in pictures.glob("dashboard-*")] == ["dashboard-plain.png"]
+    assert [path.name for path in pictures.glob("logs-*")] == ["logs-better.png"]
+
+
 def test_compare_of_a_study_reads_and_writes_below_its_directory(tmp_path):
     write_results(tmp_path / "studies")
     (tmp_path / "studies/metrics/tricks/old.json").write_text("old")
