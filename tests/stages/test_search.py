@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,8 @@ def test_ctrl_c_says_where_the_finished_trials_are(project):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "SEARCH_TRIALS": str(project / "elsewhere/trials.db")},
+        # A shell's background jobs ignore Ctrl-C, and what they start does too.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert stopped.stdout is not None
     while not stopped.stdout.readline().startswith("  "):

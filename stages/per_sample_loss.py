@@ -1,0 +1,32 @@
+"""Stage `per_sample_loss`: how the losses of single images are distributed while a run is trained.
+
+python stages/per_sample_loss.py then_5e_2 --under studies/protocol
+"""
+
+from pathlib import Path
+
+import _start  # noqa: F401
+from trainlab import config
+from trainlab.cli import Run, Under, run_stage
+from trainlab.comparison import as_csv
+from trainlab.data import stored
+from trainlab.files import write_text
+from trainlab.per_sample_loss import Histograms
+from trainlab.progress import TrainingProgress
+from trainlab.training import Data, train
+
+
+def main(run: Run, under: Under = Path()) -> None:
+    """Train one run, as stage `train` does, and write histograms of the losses of all images; it keeps no model."""
+    settings = config.load(config.find(under / "configs", run))
+    data = Data(*(stored.load(Path("data/normalized") / f"{split}.safetensors") for split in ("train", "test")))
+    histograms = Histograms(settings, data)
+
+    with TrainingProgress(run, epochs=settings.epochs, replicas=settings.replicas) as progress:
+        train(settings, data, on_epoch=progress.epoch, on_step=progress.step, on_network=histograms.add)
+
+    write_text(under / "plots/per_sample_loss" / f"{run}.csv", as_csv(histograms.table()))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,79 @@
+"""Stage `picture`: what one study is understood by, beside its table: numbers and pictures.
+
+python stages/picture.py rates learning_rate --under studies/protocol
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pandas import DataFrame
+
+import _start  # noqa: F401
+from trainlab import comparison, config, study, study_pictures
+from trainlab.cli import Under, run_stage
+from trainlab.data import stored
+from trainlab.files import directory_written_whole, write_text
+
+Kind = Literal["rates", "capacity", "layers", "sparsity", "per_sample_loss"]
+
+
+def main(
+    kind: Annotated[Kind, typer.Argument(help="What to draw.")],
+    name: Annotated[str, typer.Argument(help="Name of the study; of the run for `per_sample_loss`.")],
+    under: Under = Path(),
+) -> None:
+    """Draw what a study is understood by into plots/pictures/NAME."""
+    with directory_written_whole(under / "plots/pictures" / name) as pictures:
+        if kind == "per_sample_loss":
+            draw_losses(name, under, pictures)
+        else:
+            draw_study(kind, name, under, pictures)
+
+
+def draw_study(kind: Kind, name: str, under: Path, pictures: Path) -> None:
+    """Draw what the runs of a study show together."""
+    runs = comparison.runs_of(under / "configs" / name)
+    settings = {run: config.load(under / "configs" / name / f"{run}.yaml") for run in runs}
+    curves = comparison.curves(under / "plots/history" / name, runs)
+    metrics = comparison.read_metrics(under / "metrics" / name, runs)
+    images = comparison.count_images(under / "plots/confusion" / name, metrics)
+    table = comparison.table(metrics, images, comparison.settings_of(under / "configs" / name, runs))
+    caption = comparison.caption(table, images)
+
+    if kind == "rates":
+        turns = study.turns(curves)
+        save(turns, pictures / "turns.csv")
+        study_pictures.rates(curves, title=name, caption=caption).save(pictures / "rates.png")
+        picture = study_pictures.loss_and_error(curves, turns, title=name, caption=caption)
+        picture.save(pictures / "loss_and_error.png")
+    elif kind == "capacity":
+        counted = study.read_weights(under / "weights" / name, runs)
+        networks = study.capacity(settings, counted, study.ends(curves))
+        save(networks, pictures / "capacity.csv")
+        study_pictures.capacity(networks, title=name, caption=caption).save(pictures / "capacity.png")
+    elif kind == "layers":
+        statistics = study.layers_at_start(settings, stored.load(Path("data/normalized/train.safetensors")))
+        save(statistics, pictures / "layers.csv")
+        study_pictures.layers(statistics, table, title=name, caption=caption).save(pictures / "layers.png")
+    elif kind == "sparsity":
+        counted = study.read_weights(under / "weights" / name, runs).merge(table[["run", "accuracy"]], on="run")
+        save(counted, pictures / "sparsity.csv")
+        study_pictures.sparsity(counted, title=name, caption=caption).save(pictures / "sparsity.png")
+
+
+def draw_losses(run: str, under: Path, pictures: Path) -> None:
+    """Draw the distributions of the losses of single images, side by side and one after the other."""
+    histograms = study.read_histograms(under / "plots/per_sample_loss" / f"{run}.csv")
+    caption = study.caption_of(histograms)
+    study_pictures.per_sample_losses(histograms, title=run, caption=caption).save(pictures / "losses.png")
+    study_pictures.per_sample_animation(histograms, title=run, caption=caption).save(pictures / "losses.gif")
+
+
+def save(numbers: DataFrame, path: Path) -> None:
+    """Write the numbers behind a picture."""
+    write_text(path, comparison.as_csv(numbers))
+
+
+if __name__ == "__main__":
+    run_stage(main)
