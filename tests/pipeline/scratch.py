@@ -151,7 +151,7 @@ class Scratch:
 
     def config(self, run: str) -> dict[str, Any]:
         """A run's configuration, as `resolve` wrote it."""
-        [path] = (self.root / "configs").glob(f"*/{run}.yaml")
+        [path] = [path for path in (self.root / "configs").glob(f"*/{run}.yaml") if path.parent.name != "checks"]
         return yaml.safe_load(path.read_text())
 
     # Files
