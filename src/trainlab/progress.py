@@ -6,14 +6,35 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from trainlab.training import Row, Step
 
 REFRESH = 0.25  # seconds between two looks at the loss, each of which makes a GPU wait
 
 
-class TrainingProgress:
+class _LiveBar:
+    """A console and, where it is a terminal, a live bar below what is printed; use it as a context."""
+
+    def __init__(self, console: Console | None, *columns: ProgressColumn) -> None:
+        self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        if self._console.is_terminal:
+            self._bar = Progress(*columns, console=self._console, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+class TrainingProgress(_LiveBar):
     """Give :meth:`step` and :meth:`epoch` to :func:`trainlab.training.train`; use it as a context.
 
     Parameters
@@ -28,32 +49,13 @@ class TrainingProgress:
 
     def __init__(self, run: str, *, epochs: int, replicas: int, console: Console | None = None) -> None:
         self._run, self._epochs, self._replicas = run, epochs, replicas
-        self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
-        if self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[numbers]}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
+        numbers = TextColumn("{task.fields[numbers]}")
+        super().__init__(console, TextColumn("{task.description}"), BarColumn(), numbers, TimeRemainingColumn())
+        if self._bar:
             self._task = self._bar.add_task(self._title(0, 0), total=None, numbers="")
         self._epoch_began = self._looked = time.perf_counter()
         self._epoch_images = self.images = 0  # trained on in this epoch, and in all
         self._accuracy = ""
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
 
     def step(self, step: Step) -> None:
         """Count a step; show the loss a few times a second."""
@@ -95,7 +97,7 @@ class TrainingProgress:
         return f"{self._epoch_images / max(now - self._epoch_began, 1e-9):,.0f} images/s"
 
 
-class SearchProgress:
+class SearchProgress(_LiveBar):
     """A line a trial, and in a terminal a live bar of the one that is trained; use it as a context.
 
     Parameters
@@ -105,24 +107,10 @@ class SearchProgress:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
-        if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=self._console, transient=True)
+        super().__init__(console, TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        if self._bar:
             self._task = self._bar.add_task("", total=None)
         self._epochs = 1
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
 
     def trial(self, title: str, epochs: int) -> None:
         """Begin a trial."""
