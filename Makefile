@@ -8,10 +8,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo repro search queue test lint bench lock clean
+.PHONY: help setup check demo repro search queue studies protocol test lint bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(SETUP): requirements.lock
 	@test -n "$(PYTHON)" || { echo "trainlab needs Python 3.11, 3.12 or 3.13: install one, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
@@ -51,6 +51,10 @@ queue: check  ## queue random points of the search's space as DVC experiments: R
 studies: check  ## run the studies of docs/studies.md, about an hour on two cores
 	@python stages/resolve.py --check --under studies
 	dvc repro studies/dvc.yaml
+
+protocol: check  ## run the studies of docs/protocol.md, about an hour and a half on two cores
+	@python stages/resolve.py --check --under studies/protocol
+	dvc repro studies/protocol/dvc.yaml
 
 test: $(SETUP)  ## run all tests
 	pytest -n 2 --dist loadgroup

@@ -23,6 +23,8 @@ def main(run: Run, under: Under = Path()) -> None:
 
     report.save(under / "metrics/checks" / f"{run}.json")
     plotting.layers(report.layers, title=run, caption=report.caption()).save(under / "plots/checks" / f"{run}.png")
+    if report.because:
+        print(f"{run}: measured by a rule of its own: {report.because}")
     for result in report.results:
         print(f"{run}: {result.name}: {'passed' if result.passed else 'FAILED'}: {result.says}")
     report.raise_problems()

@@ -4,8 +4,9 @@ python stages/compare.py tricks
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,17 +20,21 @@ def main(
     suite: Annotated[str, typer.Argument(help="Name of the suite, as in params.yaml.")], under: Under = Path()
 ) -> None:
     """Compare the runs of SUITE."""
-    configs, histories = under / "configs" / suite, under / "plots/history" / suite
+    configs = under / "configs" / suite
     runs = comparison.runs_of(configs)
     metrics = comparison.read_metrics(under / "metrics" / suite, runs)
     images = comparison.count_images(under / "plots/confusion" / suite, metrics)
-    curves = comparison.curves(histories, runs)
+    histories = comparison.read_histories(under / "plots/history" / suite, runs)
+    curves = comparison.curves(histories)
     table = comparison.table(metrics, images, comparison.settings_of(configs, runs))
     caption = comparison.caption(table, images)
 
-    # The one number a run that `dvc metrics` and `dvc exp show` put into a line.
-    accuracies = {run: round(accuracy, 6) for run, accuracy in zip(table["run"], table["accuracy"], strict=True)}
-    write_text(under / "metrics" / f"{suite}.json", json.dumps(accuracies, indent=2) + "\n")
+    # What `dvc metrics` and `dvc exp show` put into a line: one number a run, and one to choose by where images are held
+    # out, under a key that no run can have.
+    numbers: dict[str, Any] = rounded(dict(zip(table["run"], table["accuracy"], strict=True)))
+    if validation := comparison.validation_accuracies(histories):
+        numbers["validation-accuracy"] = rounded(validation)
+    write_text(under / "metrics" / f"{suite}.json", json.dumps(numbers, indent=2) + "\n")
     write_text(under / "metrics" / f"{suite}.csv", comparison.as_csv(table))
 
     pictures = under / "plots/comparison" / suite
@@ -43,18 +48,22 @@ def main(
         title=f"{suite}: micro-F1 on the test images",
         caption=caption,
     ).save(pictures / "f1.png")
-    for run, history in comparison.logs(histories, runs).items():
+    for run, history in histories.items():
         of_run = comparison.caption(table[table["run"] == run], images)
-        names = comparison.log_names(history.columns)
-        plotting.logs(history, names, title=run, caption=of_run).save(pictures / f"logs-{run}.png")
-    for run, history in comparison.dashboards(histories, runs).items():
-        of_run = comparison.caption(table[table["run"] == run], images)
-        plotting.dashboard(history, title=run, caption=of_run).save(pictures / f"dashboard-{run}.png")
+        if names := comparison.log_names(history.columns):
+            plotting.logs(history, names, title=run, caption=of_run).save(pictures / f"logs-{run}.png")
+        if comparison.has_dashboard(history):
+            plotting.dashboard(history, title=run, caption=of_run).save(pictures / f"dashboard-{run}.png")
 
     comparison.show(table, caption)
     directories = ("metrics", "plots/history", "plots/confusion", "plots/confusion_pictures")
     if old := comparison.leftovers(runs, [under / directory / suite for directory in directories]):
         print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
+
+
+def rounded(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Six digits: more would differ where nothing that matters does."""
+    return {run: round(number, 6) for run, number in numbers.items()}
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def draw_study(kind: Kind, name: str, under: Path, pictures: Path) -> None:
     """Draw what the runs of a study show together."""
     runs = comparison.runs_of(under / "configs" / name)
     settings = {run: config.load(under / "configs" / name / f"{run}.yaml") for run in runs}
-    curves = comparison.curves(under / "plots/history" / name, runs)
+    curves = comparison.curves(comparison.read_histories(under / "plots/history" / name, runs))
     metrics = comparison.read_metrics(under / "metrics" / name, runs)
     images = comparison.count_images(under / "plots/confusion" / name, metrics)
     table = comparison.table(metrics, images, comparison.settings_of(under / "configs" / name, runs))

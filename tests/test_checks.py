@@ -157,9 +157,10 @@ def test_dead_units_are_counted() -> None:
 def test_the_report_is_saved_also_where_numbers_are_not_finite(tmp_path: Path) -> None:
     result = checks.Result("initial_loss", 2.3, math.inf, False, "it is infinite")
     layer = checks.Layer("head", math.nan, 1.23456789, 0.0, 0.0, 0.0)
-    checks.Report("small", [result], [layer]).save(tmp_path / "small.json")
+    checks.Report("small", [result], [layer], because="of its last layer").save(tmp_path / "small.json")
     saved = json.loads((tmp_path / "small.json").read_text())
     assert saved["passed"] is False
+    assert saved["because"] == "of its last layer"
     assert saved["checks"]["initial_loss"]["seen"] == "inf"
     assert saved["layers"]["head"] == {
         "mean": "nan",

@@ -163,7 +163,7 @@ def test_runs_scored_on_different_images_are_not_compared(suite):
 
 
 def test_curves_hold_what_all_runs_have(suite):
-    curves = comparison.curves(suite / "history/tricks", RUNS)
+    curves = comparison.curves(comparison.read_histories(suite / "history/tricks", RUNS))
     assert list(curves.columns) == comparison.CURVES
     assert curves["run"].tolist() == ["plain"] * 3 + ["better"] * 6
     assert curves["epoch"].tolist() == [1, 2, 3] * 3
@@ -175,8 +175,7 @@ def test_curves_hold_what_all_runs_have(suite):
 def test_a_missing_or_damaged_file_is_named_with_the_command(suite, directory, content):
     def read():
         metrics = comparison.read_metrics(suite / "metrics/tricks", RUNS)
-        comparison.curves(suite / "history/tricks", RUNS)
-        comparison.logs(suite / "history/tricks", RUNS)
+        comparison.read_histories(suite / "history/tricks", RUNS)
         comparison.count_images(suite / "confusion/tricks", metrics)
 
     read()
@@ -232,15 +231,6 @@ def test_log_names_are_what_the_objective_logged():
     assert comparison.log_names([*loop, *more]) == []
 
 
-def test_only_runs_that_logged_something_have_logs(suite):
-    file = suite / "history/tricks/plain.csv"
-    file.write_text(file.read_text().replace("reward", "gradient_norm.head"))
-    logs = comparison.logs(suite / "history/tricks", RUNS)
-    assert list(logs) == ["better"]
-    assert logs["better"]["entropy"].tolist() == [1] * 6
-    assert logs["better"]["replica"].tolist() == [0] * 3 + [1] * 3
-
-
 def test_table_is_plain_text_where_there_is_no_terminal(suite, capsys):
     table = table_of(suite)
     comparison.show(table, "a caption")
@@ -258,15 +248,15 @@ def test_table_is_framed_in_a_terminal(suite, capsys, monkeypatch):
     assert "0.4038 to 0.5962" in out
 
 
-def test_dashboards_are_of_the_runs_that_have_more_to_watch(suite):
-    histories = suite / "history/tricks"
-    assert comparison.dashboards(histories, RUNS) == {}
-    columns = "replica,epoch,train_loss,train_accuracy,test_loss,test_accuracy"
-    (histories / "plain.csv").write_text(f"{columns},validation_loss\n0,1,2,0.5,1.5,0.6,1.7\n")
-    (histories / "better.csv").write_text(f"{columns},gradient_norm.head\n0,1,2,0.5,1.5,0.6,0.1\n")
-    found = comparison.dashboards(histories, RUNS)
-    assert list(found) == RUNS
-    assert found["plain"]["validation_loss"].to_list() == [1.7]
-    (histories / "plain.csv").unlink()
-    with pytest.raises(UserError, match=r"plain.csv is missing"):
-        comparison.dashboards(histories, RUNS)
+@pytest.mark.parametrize(
+    ("column", "watched"), [("validation_loss", True), ("gradient_norm.head", True), ("test_loss", False)]
+)
+def test_a_run_has_a_dashboard_where_it_watches_more(column, watched):
+    assert comparison.has_dashboard(DataFrame({"epoch": [1], column: [0.5]})) is watched
+
+
+def test_validation_accuracy_is_that_of_the_last_epoch(suite):
+    histories = comparison.read_histories(suite / "history/tricks", RUNS)
+    assert comparison.validation_accuracies(histories) == {}
+    histories["better"]["validation_accuracy"] = [0.1, 0.9, 0.5, 0.2, 0.1, 0.7]  # two replicas, three epochs
+    assert comparison.validation_accuracies(histories) == {"better": pytest.approx(0.6)}

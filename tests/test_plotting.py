@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pandas import DataFrame
 from PIL import Image
 
+from small import data, run_config
 from trainlab import plotting
 from trainlab.evaluation import evaluate
+from trainlab.training import train
 
 TEMPLATES = Path(__file__).parents[1] / ".dvc/plots"
 SCORES = {"plain": [0.685], "better": [0.72, 0.73, 0.75]}
@@ -292,7 +294,7 @@ def test_a_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["runs", "history", "scores", "confusion_counts"])
+@pytest.mark.parametrize("name", ["runs", "history", "history_log", "learning", "scores", "confusion_counts"])
 def test_dvc_fills_the_template(name):
     from dvc_render.vega import VegaRenderer
 
@@ -302,6 +304,16 @@ def test_dvc_fills_the_template(name):
     filled = VegaRenderer([{**row, "rev": "workspace"}], "file.csv", **properties).get_filled_template()
     assert "<DVC_METRIC" not in json.dumps(filled)
     assert filled["data"]["values"][0]["rev"] == "workspace"
+
+
+def test_dvc_draws_the_images_that_a_history_has():
+    panels = json.loads((TEMPLATES / "learning.json").read_text())["hconcat"]
+    folded = {name for panel in panels for name in panel["transform"][0]["fold"]}
+    columns = [f"{images}_{what}" for images in ("train", "validation", "test") for what in ("accuracy", "loss")]
+    assert folded == set(columns)
+    rows = []
+    train(run_config(epochs=1, validation=0.25), data(), on_epoch=rows.append)
+    assert folded <= set(rows[0])
 
 
 def test_dvc_draws_runs_in_the_same_colours():

@@ -43,7 +43,7 @@ def test_the_example_of_an_objective_is_all_that_one_takes(tmp_path: Path) -> No
 
 
 def test_every_file_that_it_links_to_is_there() -> None:
-    for page in ("README.md", "docs/studies.md", "benchmarks/README.md"):
+    for page in ("README.md", "docs/studies.md", "docs/protocol.md", "docs/search.md", "benchmarks/README.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
         assert links
@@ -51,7 +51,14 @@ def test_every_file_that_it_links_to_is_there() -> None:
             assert ((ROOT / page).parent / link).exists(), f"{page}: {link}"
 
 
-@pytest.mark.parametrize(("page", "metrics"), [("README.md", "metrics"), ("docs/studies.md", "studies/metrics")])
+@pytest.mark.parametrize(
+    ("page", "metrics"),
+    [
+        ("README.md", "metrics"),
+        ("docs/studies.md", "studies/metrics"),
+        ("docs/protocol.md", "studies/protocol/metrics"),
+    ],
+)
 def test_its_tables_show_the_committed_metrics(page: str, metrics: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     tables = sorted((ROOT / metrics).glob("*.csv"))

@@ -6,8 +6,8 @@ initial loss, gradient check, overfit a small set; and the statistics of each la
 
 import json
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,13 @@ class Report:
     results: list[Result]
     layers: list[Layer]
     expected_to_fail: list[CheckName] = field(default_factory=list)
+    because: str = ""
 
     def save(self, path: Path) -> None:
         """Write everything as JSON; numbers with six significant digits."""
         record = {
             "passed": not self.problems(),
+            **({"because": self.because} if self.because else {}),
             "checks": {
                 result.name: {k: v for k, v in asdict(result).items() if k != "name"} for result in self.results
             },
@@ -145,10 +147,7 @@ def check(config: RunConfig, expects: CheckConfig, images: Dataset, teacher: Tra
     """
     some, few = (_sample(images, count, config.seed) for count in (IMAGES, SMALL))
     of_some, of_few = (None if teacher is None else teacher.scores(part) for part in (some, few))
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(config.seed)
-        place = machine.prepare(config.device, config.threads)
-        net = training.build(config, images, place)
+    with _at_start(config, images) as (net, place):
         batches = Batches(some, inputs=config.inputs, device=place)
         of_batches = None if of_some is None else torch.from_numpy(of_some[0]).to(place)
         results = [
@@ -167,17 +166,23 @@ def check(config: RunConfig, expects: CheckConfig, images: Dataset, teacher: Tra
     length = {"epochs": expects.overfit_epochs, "lr": expects.overfit_lr}
     small = config.model_copy(update=alone | unregularized | length)
     results += [_overfit(small, expects, few), _objective(small, few, of_few)]
-    return Report(config.run, results, layers, expects.expected_to_fail)
+    return Report(config.run, results, layers, expects.expected_to_fail, expects.because)
 
 
 def layers_at_start(config: RunConfig, images: Dataset) -> list[Layer]:
     """Statistics of each layer of a run that is no student, as :func:`check` reports them."""
+    with _at_start(config, images) as (net, place):
+        batches = Batches(_sample(images, IMAGES, config.seed), inputs=config.inputs, device=place)
+        return _layers(config, net, batches, None)
+
+
+@contextmanager
+def _at_start(config: RunConfig, images: Dataset) -> Iterator[tuple[Network, torch.device]]:
+    """The run's network as training starts it, and its device; torch's random numbers afterwards are as if it had not been."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(config.seed)
         place = machine.prepare(config.device, config.threads)
-        net = training.build(config, images, place)
-        batches = Batches(_sample(images, IMAGES, config.seed), inputs=config.inputs, device=place)
-        return _layers(config, net, batches, None)
+        yield training.build(config, images, place), place
 
 
 def _sample(images: Dataset, count: int, seed: int) -> Dataset:
@@ -199,7 +204,8 @@ def _initial_loss(
         at_zero,
         seen,
         abs(seen - at_zero) <= tolerance,
-        f"the loss starts at {seen:.3f}, and should be within {tolerance:g} of {at_zero:.3f}, its value at zero outputs",
+        f"the loss starts at {seen:.3f}, and should be within {tolerance:g} of {at_zero:.3f}, its value at zero outputs"
+        f" (these have a standard deviation of {float(outputs.float().std()):.2g})",
     )
 
 

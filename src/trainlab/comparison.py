@@ -12,7 +12,7 @@ import yaml
 from pandas import DataFrame, Series
 
 from trainlab.errors import UserError
-from trainlab.problems import repro
+from trainlab.problems import damaged, missing, repro
 
 CURVES = ["run", "replica", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
@@ -59,9 +59,9 @@ def settings_of(configs: Path, runs: Iterable[str]) -> DataFrame:
                 {"run": run, "epochs": int(config["epochs"]), "subset": subset, "precision": config["precision"]}
             )
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run {repro('resolve', path)}") from None
+            raise missing(path, "resolve") from None
         except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise UserError(f"{path} is damaged: delete it, then run {repro('resolve', path)}") from None
+            raise damaged(path, "resolve") from None
     settings = DataFrame(rows, columns=["run", "epochs", "subset", "precision"])
     return settings.astype({"subset": "Int64"})
 
@@ -89,9 +89,9 @@ def read_metrics(directory: Path, runs: Iterable[str]) -> dict[str, dict[str, An
             metrics[run] = json.loads(path.read_text(encoding="utf-8"))
             _row(run, metrics[run])
         except FileNotFoundError:
-            raise _missing(path) from None
+            raise missing(path, f"compare@{directory.name}") from None
         except (ValueError, KeyError, TypeError):
-            raise _damaged(path) from None
+            raise damaged(path, f"compare@{directory.name}") from None
     return metrics
 
 
@@ -113,7 +113,7 @@ def count_images(directory: Path, metrics: Mapping[str, Mapping[str, Any]]) -> i
     first, expected = "", {}
     for run, of_run in metrics.items():
         path = directory / f"{run}.csv"
-        counts = _read_csv(path, ["actual", "predicted", "count"], missing=False)  # a class may be called "NA"
+        counts = _read_csv(path, ["actual", "predicted", "count"], na_filter=False)  # a class may be called "NA"
         by_class = (counts.groupby("actual")["count"].sum() / of_run["replicas"]).to_dict()
         if not first:
             first, expected = run, by_class
@@ -180,45 +180,31 @@ def wilson(accuracy: float, images: int, confidence: float = 0.95) -> tuple[floa
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def curves(directory: Path, runs: Iterable[str]) -> DataFrame:
-    """The histories of all runs under each other: the columns that every run has (:data:`CURVES`).
+def read_histories(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
+    """By run: its history, ``replica, epoch, lr``, losses, accuracies and whatever else it watched.
 
     Raises
     ------
     UserError
         If a run's history is missing or damaged.
     """
-    histories = []
-    for run in runs:
-        history = _read_csv(directory / f"{run}.csv", CURVES[1:])
-        history.insert(0, "run", run)
-        histories.append(history[CURVES])
-    return pd.concat(histories, ignore_index=True)
+    return {run: _read_csv(directory / f"{run}.csv", CURVES[1:]) for run in runs}
 
 
-def logs(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
-    """By run: its history with the logs of its objective, for the runs that have any.
-
-    Raises
-    ------
-    UserError
-        If a run's history is missing or damaged.
-    """
-    histories = {run: _read_csv(directory / f"{run}.csv", CURVES[1:]) for run in runs}
-    return {run: history for run, history in histories.items() if log_names(history.columns)}
+def curves(histories: Mapping[str, DataFrame]) -> DataFrame:
+    """The histories of all runs under each other: the columns that every run has (:data:`CURVES`)."""
+    return pd.concat([history.assign(run=run)[CURVES] for run, history in histories.items()], ignore_index=True)
 
 
-def dashboards(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
-    """By run: its history, for the runs that have more to watch: validation images, or what a step does to each layer.
+def validation_accuracies(histories: Mapping[str, DataFrame]) -> dict[str, float]:
+    """By run that holds out validation images: its accuracy on them after the last epoch, mean over its replicas."""
+    ends = {run: rows[rows["epoch"] == rows["epoch"].max()] for run, rows in histories.items()}
+    return {run: rows["validation_accuracy"].mean() for run, rows in ends.items() if "validation_accuracy" in rows}
 
-    Raises
-    ------
-    UserError
-        If a run's history is missing or damaged.
-    """
-    histories = {run: _read_csv(directory / f"{run}.csv", CURVES[1:]) for run in runs}
-    watched = ("validation_", "gradient_norm.")
-    return {run: rows for run, rows in histories.items() if any(name.startswith(watched) for name in rows.columns)}
+
+def has_dashboard(history: DataFrame) -> bool:
+    """Whether a run has more to watch: validation images, or what a step does to each layer."""
+    return any(name.startswith(("validation_", "gradient_norm.")) for name in history.columns)
 
 
 def log_names(columns: Iterable[str]) -> list[str]:
@@ -295,21 +281,14 @@ def _row(run: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_csv(path: Path, columns: Sequence[str], *, missing: bool = True) -> DataFrame:
+def _read_csv(path: Path, columns: Sequence[str], *, na_filter: bool = True) -> DataFrame:
+    stage = f"compare@{path.parent.name}"
     try:
-        rows = pd.read_csv(path, na_filter=missing)
+        rows = pd.read_csv(path, na_filter=na_filter)
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise missing(path, stage) from None
     except ValueError:
-        raise _damaged(path) from None
+        raise damaged(path, stage) from None
     if rows.empty or not set(columns) <= set(rows.columns):
-        raise _damaged(path)
+        raise damaged(path, stage)
     return rows
-
-
-def _missing(path: Path) -> UserError:
-    return UserError(f"{path} is missing: run {repro(f'compare@{path.parent.name}', path)}")
-
-
-def _damaged(path: Path) -> UserError:
-    return UserError(f"{path} is damaged: delete it, then run {repro(f'compare@{path.parent.name}', path)}")

@@ -162,6 +162,8 @@ class CheckConfig(Strict):
         What the last epoch must reach on these images, in (0, 1].
     expected_to_fail
         Checks that this run fails on purpose: passing one of them is then an error.
+    because
+        Why this run is measured by another rule than the others; the report repeats it.
     """
 
     initial_loss_tolerance: float = Field(gt=0)
@@ -169,6 +171,7 @@ class CheckConfig(Strict):
     overfit_epochs: int = Field(ge=1)
     overfit_accuracy: float = Field(gt=0, le=1)
     expected_to_fail: list[CheckName] = Field(default=[])
+    because: str = ""
 
 
 def _parts_in(model: BaseModel) -> Iterator[Part]:

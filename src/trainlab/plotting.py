@@ -18,7 +18,7 @@ from trainlab.evaluation import Metrics
 from trainlab.files import written_whole
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from trainlab.checks import Layer
 
@@ -52,7 +52,7 @@ class Picture:
     def png(self) -> bytes:
         """The picture as a PNG file's content."""
         file = io.BytesIO()
-        with _style():
+        with style():
             self.figure.savefig(file, format="png", metadata={"Software": None})
         return file.getvalue()
 
@@ -74,7 +74,7 @@ def confusion(metrics: Metrics, *, title: str) -> Picture:
     counts = metrics.confusion.sum(0)
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = len(metrics.classes)
-    with _style():
+    with style():
         side = min(2.2 + 0.42 * size, 16)
         figure = Figure(figsize=(side + 0.6, side))
         axes = figure.add_subplot()
@@ -126,7 +126,7 @@ def bars(
     means = [float(np.mean(scores[run])) for run in runs]
     color = colors(runs)
     replicated = any(len(values) > 1 for values in scores.values())
-    with _style():
+    with style():
         figure = Figure(figsize=(8, 1.35 + 0.3 * len(runs)))
         whole, enlarged = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         rows = range(len(runs))
@@ -149,7 +149,7 @@ def bars(
         enlarged.xaxis.set_major_locator(MaxNLocator(5))
         enlarged.tick_params(axis="y", length=0)
         spread = "Strokes: replicas." if replicated else "One seed a run: another seed would move each value."
-        _note(figure, f"{caption}.\nLines: 95 % interval for the finite test set (Wilson), not for the seed. {spread}")
+        note(figure, f"{caption}.\nLines: 95 % interval for the finite test set (Wilson), not for the seed. {spread}")
     return Picture(figure)
 
 
@@ -167,19 +167,14 @@ def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
     runs = list(dict.fromkeys(histories["run"]))
     color = colors(runs)
     replicated = histories["replica"].nunique() > 1
-    with _style():
+    with style():
         figure = Figure(figsize=(11, max(3.9, 1.2 + 0.2 * len(runs))))
         accuracy, test_loss, train_loss = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
         panels = {"test_accuracy": accuracy, "test_loss": test_loss, "train_loss": train_loss}
         ends = {}
         for run, of_run in histories.groupby("run", sort=False):
-            line, dash = color[run]
             for column, axes in panels.items():
-                by_epoch = of_run.groupby("epoch")[column]
-                mean = by_epoch.mean()
-                axes.plot(mean.index, mean, color=line, linestyle=dash, marker="." if len(mean) < 3 else "")
-                if replicated:
-                    axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=line, alpha=0.15, linewidth=0)
+                mean = _mean_and_band(axes, of_run, column, color[run])
                 if column == "test_accuracy":
                     ends[run] = (mean.index[-1], mean.iloc[-1])
         accuracy.set_title(f"{title}: test accuracy")
@@ -191,8 +186,21 @@ def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _label_ends(accuracy, ends, {run: line for run, (line, _) in color.items()})
         band = " Lines: means of the replicas; bands: lowest to highest." if replicated else ""
-        _note(figure, f"{caption}.{band}")
+        note(figure, f"{caption}.{band}")
     return Picture(figure)
+
+
+def _mean_and_band(
+    axes: Axes, history: "DataFrame", column: str, color: tuple[str, str], label: str | None = None
+) -> "Series":
+    """A line of the mean over the replicas, and a band from the lowest to the highest where there are several."""
+    line, dash = color
+    by_epoch = history.groupby("epoch")[column]
+    mean = by_epoch.mean()
+    axes.plot(mean.index, mean, color=line, linestyle=dash, marker="." if len(mean) < 3 else "", label=label)
+    if history["replica"].nunique() > 1:
+        axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=line, alpha=0.15, linewidth=0)
+    return mean
 
 
 def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str) -> Picture:
@@ -214,22 +222,17 @@ def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str
     panels = {"fractions": fractions, "training losses (nats)": losses, "entropy (nats)": entropies}
     panels = {what: columns for what, columns in panels.items() if columns}
     replicated = history["replica"].nunique() > 1
-    with _style():
+    with style():
         figure = Figure(figsize=(3.7 * len(panels), 3.3))
         for axes, (what, columns) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-            for column, (line, dash) in colors(columns).items():
-                by_epoch = history.groupby("epoch")[column]
-                mean = by_epoch.mean()
-                marker = "." if len(mean) < 3 else ""
-                axes.plot(mean.index, mean, color=line, linestyle=dash, marker=marker, label=column.replace("_", " "))
-                if replicated:
-                    axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=line, alpha=0.15, linewidth=0)
+            for column, color in colors(columns).items():
+                _mean_and_band(axes, history, column, color, label=column.replace("_", " "))
             axes.set(title=f"{title}: {what}" if what == "fractions" else what, xlabel="epoch")
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.legend(fontsize=7.5, frameon=False)
         band = " Lines: means of the replicas; bands: lowest to highest." if replicated else ""
-        _note(figure, f"{caption}.{band}")
+        note(figure, f"{caption}.{band}")
     return Picture(figure)
 
 
@@ -256,7 +259,7 @@ def dashboard(history: "DataFrame", *, title: str, caption: str) -> Picture:
         panels["norm of the gradient"] = partial(_by_layer, means=means, what="gradient_norm")
         panels["‖update‖ / ‖weights‖"] = partial(_by_layer, means=means, what="update_ratio")
         notes.append("Layers: means over an epoch's steps; a ratio of about 1e-3 is usual.")
-    with _style():
+    with style():
         figure = Figure(figsize=(3.7 * len(panels), 3.3))
         for axes, (what, draw) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
             draw(axes)
@@ -264,7 +267,7 @@ def dashboard(history: "DataFrame", *, title: str, caption: str) -> Picture:
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.legend(fontsize=7.5, frameon=False)
-        _note(figure, " ".join(notes))
+        note(figure, " ".join(notes))
     return Picture(figure)
 
 
@@ -298,7 +301,7 @@ def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Pictur
     """
     names = [layer.name for layer in statistics]
     rows = range(len(names))
-    with _style():
+    with style():
         figure = Figure(figsize=(9.5, 1.5 + 0.28 * len(names)))
         outputs, dead, gradients = figure.subplots(1, 3, sharey=True)
         means, stds = [layer.mean for layer in statistics], [layer.std for layer in statistics]
@@ -319,7 +322,7 @@ def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Pictur
             axes.grid(axis="x")
             axes.set_axisbelow(True)
             axes.tick_params(axis="y", length=0)
-        _note(figure, f"{caption}.")
+        note(figure, f"{caption}.")
     return Picture(figure)
 
 
@@ -358,14 +361,15 @@ def _start(group: Sequence[float]) -> float:
     return group[0] / group[1]
 
 
-def _note(figure: Figure, text: str) -> None:
+def note(figure: Figure, text: str) -> None:
+    """Write how the numbers were made below a picture, in lines that fit its width."""
     width = int(17 * figure.get_figwidth())  # in letters: about 19 of this size go into an inch
     lines = [line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, width)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="#555555")
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    # From matplotlib's defaults, not from the user's matplotlibrc: a picture must not depend on who draws it.
+def style() -> Iterator[None]:
+    """How every picture looks: from matplotlib's defaults and not from the user's matplotlibrc, whoever draws it."""
     with matplotlib.style.context(["default", STYLE]):
         yield

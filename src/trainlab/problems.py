@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from trainlab.errors import UserError
 from trainlab.part import Part
 
 TOGETHER = "together"  # type of an error about values that are fine one by one: its message says it all
@@ -110,3 +111,13 @@ def repro(stage: str, path: Path) -> str:
     """The command that runs a stage again, of the pipeline that a file belongs to: that of the nearest dvc.yaml above it."""
     home = next((parent for parent in path.parents if (parent / "dvc.yaml").is_file()), Path())
     return f"`dvc repro {stage}`" if home == Path() else f"`dvc repro {home}/dvc.yaml:{stage}`"
+
+
+def missing(path: Path, stage: str) -> UserError:
+    """A file that is not there, and the command of the stage that makes it."""
+    return UserError(f"{path} is missing: run {repro(stage, path)}")
+
+
+def damaged(path: Path, stage: str) -> UserError:
+    """A file that holds something else than its stage wrote, and the command that makes it anew."""
+    return UserError(f"{path} is damaged: delete it, then run {repro(stage, path)}")

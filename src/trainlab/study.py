@@ -14,7 +14,7 @@ from trainlab.data.stored import Dataset
 from trainlab.errors import UserError
 from trainlab.model_file import TrainedModel
 from trainlab.models.convnet import Convnet
-from trainlab.problems import repro
+from trainlab.problems import damaged, missing
 
 NEAR_ZERO = 1e-3  # a weight smaller than this hardly counts: initial ones are tens of times as large
 LEARNED = 0.99  # accuracy from which few images count as learned by heart
@@ -53,14 +53,13 @@ def read_weights(directory: Path, runs: Iterable[str]) -> DataFrame:
     rows = []
     for run in runs:
         path = directory / f"{run}.json"
-        again = repro(f"weights@{run}", path)
         try:
             counted = json.loads(path.read_text(encoding="utf-8"))
             rows.append({"run": run, **{key: counted[key] for key in ("parameters", "weights", "near_zero")}})
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run {again}") from None
+            raise missing(path, f"weights@{run}") from None
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged: delete it, then run {again}") from None
+            raise damaged(path, f"weights@{run}") from None
     return DataFrame(rows)
 
 
@@ -184,15 +183,14 @@ def read_histograms(path: Path) -> DataFrame:
     UserError
         If the file is missing or damaged.
     """
-    again = repro("per_sample_loss", path)
     try:
         histograms = pd.read_csv(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run {again}") from None
+        raise missing(path, "per_sample_loss") from None
     except ValueError:
         histograms = DataFrame()
     if histograms.empty or not {"epoch", "split", "low", "high", "count"} <= set(histograms.columns):
-        raise UserError(f"{path} is damaged: delete it, then run {again}")
+        raise damaged(path, "per_sample_loss")
     return histograms
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from trainlab import study
 from trainlab.files import written_whole
-from trainlab.plotting import PALETTE, Picture, _note, _style, colors
+from trainlab.plotting import PALETTE, Picture, colors, note, style
 
 TRAIN, TEST, FEW = PALETTE[0], PALETTE[1], PALETTE[2]
 ACCURACIES = (0.40, 0.75)  # the axis of the text's own pictures
@@ -60,7 +60,7 @@ def rates(curves: DataFrame, *, title: str, caption: str) -> Picture:
     """
     means = _means(curves)
     color = colors(list(means))
-    with _style():
+    with style():
         figure = Figure(figsize=(7.5, 4.2))
         losses = figure.add_subplot()
         accuracies = losses.twinx()
@@ -79,7 +79,7 @@ def rates(curves: DataFrame, *, title: str, caption: str) -> Picture:
         handles = [Line2D([], [], color=color[run][0], label=run) for run in means]
         losses.legend(handles=handles, fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
         cut = " The axis of the accuracy does not start at 0." if low else ""
-        _note(figure, f"{caption}. Training loss: mean over an epoch's steps, while the weights move.{cut}")
+        note(figure, f"{caption}. Training loss: mean over an epoch's steps, while the weights move.{cut}")
     return Picture(figure)
 
 
@@ -110,7 +110,7 @@ def loss_and_error(curves: DataFrame, turns: DataFrame, *, title: str, caption: 
         How the numbers were made; stands below the picture.
     """
     means = _means(curves)
-    with _style():
+    with style():
         figure = Figure(figsize=(max(3.4 * len(means), 6), 3.4))
         panels = figure.subplots(1, len(means), sharey=True, squeeze=False)[0]
         right = [axes.twinx() for axes in panels]
@@ -130,7 +130,7 @@ def loss_and_error(curves: DataFrame, turns: DataFrame, *, title: str, caption: 
         panels[0].set_ylabel("test loss (nats)", color=TRAIN)
         right[-1].set_ylabel("test error", color=TEST)
         right[-1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _note(figure, f"{caption}. Dots: the lowest value of each line.")
+        note(figure, f"{caption}. Dots: the lowest value of each line.")
     return Picture(figure)
 
 
@@ -152,7 +152,7 @@ def capacity(networks: DataFrame, *, title: str, caption: str) -> Picture:
         "many_test": (TEST, f"test accuracy, {of_many} images"),
     }
     names = [f"{row.network}  ({row.parameters:,})" for row in networks.itertuples()]
-    with _style():
+    with style():
         figure = Figure(figsize=(10.5, 2.6 + 0.19 * len(names)))
         size, each = figure.subplots(1, 2, width_ratios=[3, 2])
         for column, (color, label) in lines.items():
@@ -181,7 +181,7 @@ def capacity(networks: DataFrame, *, title: str, caption: str) -> Picture:
         each.tick_params(axis="y", length=0)
         each.grid(axis="x")
         each.invert_yaxis()
-        _note(
+        note(
             figure,
             f"{caption}. Networks: filters, blocks, filter side, hidden units. By heart: {study.LEARNED:.0%} of the few images;"
             f" apart: by more than {study.PARTED:.0%}, from there on. Training accuracy: over the last epoch's steps.",
@@ -203,7 +203,7 @@ def layers(statistics: DataFrame, last: DataFrame, *, title: str, caption: str) 
     """
     runs = list(last["run"])
     color = colors(runs)
-    with _style():
+    with style():
         figure = Figure(figsize=(11, 3.9))
         outputs, gradients, accuracy = figure.subplots(1, 3, width_ratios=[1.2, 1.2, 1])
         for run, of_run in statistics.groupby("run", sort=False):
@@ -221,7 +221,7 @@ def layers(statistics: DataFrame, last: DataFrame, *, title: str, caption: str) 
             axes.grid(axis="y")
         _bars(accuracy, runs, last["accuracy"], [color[run][0] for run in runs])
         accuracy.set(xlim=(0, 1), title="test accuracy after training")
-        _note(figure, f"{caption}. Before training, of 250 training images; outputs before the activation function.")
+        note(figure, f"{caption}. Before training, of 250 training images; outputs before the activation function.")
     return Picture(figure)
 
 
@@ -237,7 +237,7 @@ def sparsity(counted: DataFrame, *, title: str, caption: str) -> Picture:
     """
     runs = list(counted["run"])
     bars = [line for line, _ in colors(runs).values()]
-    with _style():
+    with style():
         figure = Figure(figsize=(8, 1.5 + 0.28 * len(runs)))
         zeros, accuracy = figure.subplots(1, 2, sharey=True)
         for axes, column in ((zeros, "near_zero"), (accuracy, "accuracy")):
@@ -245,7 +245,7 @@ def sparsity(counted: DataFrame, *, title: str, caption: str) -> Picture:
             axes.set_xlim(0, 1.15)
         zeros.set_title(f"{title}: weights near zero")
         accuracy.set_title("test accuracy")
-        _note(figure, f"{caption}. Near zero: |weight| < {study.NEAR_ZERO:g} after training.")
+        note(figure, f"{caption}. Near zero: |weight| < {study.NEAR_ZERO:g} after training.")
     return Picture(figure)
 
 
@@ -273,7 +273,7 @@ def per_sample_losses(histograms: DataFrame, *, title: str, caption: str) -> Pic
     epochs = list(dict.fromkeys(histograms["epoch"]))
     columns = min(MOST_COLUMNS, len(epochs))
     rows = -(-len(epochs) // columns)
-    with _style():
+    with style():
         figure = Figure(figsize=(max(1.9 * columns, 6), 1.1 + 1.5 * rows))
         figure.suptitle(f"{title}: loss of single images", x=0.01, ha="left", fontsize=10)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -284,7 +284,7 @@ def per_sample_losses(histograms: DataFrame, *, title: str, caption: str) -> Pic
             axes.set_visible(False)
         panels[0, 0].set_ylim(0, _top(histograms))
         panels[0, 0].legend(fontsize=6.5, frameon=False, loc="center left")
-        _note(figure, f"{caption} {BEYOND}")
+        note(figure, f"{caption} {BEYOND}")
     return Picture(figure)
 
 
@@ -292,14 +292,14 @@ def per_sample_animation(histograms: DataFrame, *, title: str, caption: str) -> 
     """The same, one epoch after the other, on axes that stay as they are."""
     pictures = []
     for epoch, of_epoch in histograms.groupby("epoch", sort=False):
-        with _style():
+        with style():
             figure = Figure(figsize=(5.4, 3.4), dpi=110)
             axes = figure.add_subplot()
             _distribution(axes, of_epoch, small=False)
             axes.set(title=f"{title}: epoch {epoch}", xlabel="loss of an image (nats)", ylim=(0, _top(histograms)))
             axes.set_ylabel("share of the images")
             axes.legend(fontsize=8, frameon=False, loc="center left")
-            _note(figure, f"{caption} {BEYOND}")
+            note(figure, f"{caption} {BEYOND}")
         pictures.append(Picture(figure))
     return Animation(pictures)
 

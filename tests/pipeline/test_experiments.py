@@ -64,6 +64,17 @@ def test_one_suite_alone(repo):
     assert "apart" not in repo.models()
 
 
+def test_held_out_images_give_a_number_to_choose_by(repo):
+    repo.dvc("exp", "run", "--name", "held_out", "-S", "+runs.baseline.validation=0.25", "compare@tricks")
+    numbers = results(repo)["held_out"]["metrics"]["metrics/tricks.json"]["data"]
+    assert set(numbers) == {*TRICKS, "validation-accuracy"}
+    assert set(numbers["validation-accuracy"]) == {"baseline"}
+    assert numbers["validation-accuracy"]["baseline"] != numbers["baseline"]
+    by = ("--sort-by", "validation-accuracy.baseline", "--sort-order", "desc")
+    assert "held_out" in repo.dvc("exp", "show", "--csv", *by).stdout
+    assert "plots/history/tricks/baseline.csv" in repo.dvc("plots", "show", "--json").stdout
+
+
 # In copies. The plus gives a run a value that it inherited so far.
 
 

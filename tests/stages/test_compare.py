@@ -101,6 +101,9 @@ def test_what_there_is_to_watch_becomes_a_dashboard(project):
     pictures = project / "plots/comparison/tricks"
     assert [path.name for path in pictures.glob("dashboard-*")] == ["dashboard-plain.png"]
     assert [path.name for path in pictures.glob("logs-*")] == ["logs-better.png"]
+    numbers = json.loads((project / "metrics/tricks.json").read_text())
+    assert numbers.pop("validation-accuracy") == {"plain": 0.4}
+    assert list(numbers) == list(ACCURACY)
 
 
 def test_compare_of_a_study_reads_and_writes_below_its_directory(tmp_path):

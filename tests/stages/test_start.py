@@ -1,5 +1,7 @@
 """What every stage does before it imports anything slow."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,3 +34,19 @@ def test_help_answers(tmp_path: Path) -> None:
         assert shown.returncode == 0
         assert "Usage:" in shown.stdout
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("place", "spins"), [(".dvc/tmp/exps/tmpabc", False), ("project", True)])
+def test_only_experiments_of_the_queue_give_their_cores_away(tmp_path: Path, place: str, spins: bool) -> None:
+    workspace = tmp_path / place
+    workspace.mkdir(parents=True)
+    script = f"import sys; sys.path.insert(0, {str(STAGES)!r}); import _start, torch"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment["OMP_DISPLAY_ENV"] = "verbose"  # so that the library says what it goes by
+    command = [sys.executable, "-c", script]
+    said = subprocess.run(
+        command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stderr
+    if not (counts := re.findall(r"GOMP_SPINCOUNT = '(\w+)'", said)):
+        pytest.skip("torch uses another OpenMP than GNU's here")
+    assert (counts[0] != "0") is spins

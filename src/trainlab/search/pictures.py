@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from trainlab.plotting import PALETTE, Picture, _note, _style
+from trainlab.plotting import PALETTE, Picture, note, style
 from trainlab.search.engine import Outcome, Sweep
 from trainlab.search.space import Choice, Dimension, LogUniform
 
@@ -24,7 +24,7 @@ def history(outcome: Outcome, *, caption: str) -> Picture:
     """The trials one after the other: their losses with the best so far, and below them the ranges, which shrink and move."""
     sweeps, keys = outcome.sweeps, _ranges(outcome)
     *starts, end = np.cumsum([0, *(len(sweep.trials) for sweep in sweeps)]) + 0.5
-    with _style():
+    with style():
         figure = Figure(figsize=(9, 3.2 + 1.3 * len(keys)))
         losses, *panels = figure.subplots(
             1 + len(keys), 1, sharex=True, height_ratios=[2.4, *[1] * len(keys)], squeeze=False
@@ -71,7 +71,7 @@ def history(outcome: Outcome, *, caption: str) -> Picture:
         last.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         rounds = {sweep.number: f"{sweep.round.name} ({sweep.round.judged_by.replace('_', ' ')})" for sweep in sweeps}
         by = ", ".join(f"{number} {what}" for number, what in rounds.items())
-        _note(
+        note(
             figure,
             f"Rounds: {by}. Lines: best of the round so far; rings: given up; crosses: failed; bands: ranges; dotted: the winner."
             f" {caption}.",
@@ -85,7 +85,7 @@ def slices(outcome: Outcome, *, caption: str) -> Picture:
     keys = list(winner.values)
     columns = min(3, len(keys))
     rows = math.ceil(len(keys) / columns)
-    with _style():
+    with style():
         figure = Figure(figsize=(3.2 * columns + 0.4, 2.7 * rows + 0.7))
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axes, key in zip(grid.flat, keys, strict=False):
@@ -111,7 +111,7 @@ def slices(outcome: Outcome, *, caption: str) -> Picture:
             for sweep in rounds
         ]
         figure.legend(handles=dots, loc="outside upper right", ncols=len(dots), fontsize=7.5, frameon=False)
-        _note(figure, f"Star: the winner; rings: given up. Rounds differ in epochs and images. {caption}.")
+        note(figure, f"Star: the winner; rings: given up. Rounds differ in epochs and images. {caption}.")
     return Picture(figure)
 
 
@@ -120,7 +120,7 @@ def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
     shown = [sweep for sweep in outcome.sweeps if len(sweep.space) > 1 and len(_complete(sweep)) >= ENOUGH]
     if not shown:
         return None
-    with _style():
+    with style():
         figure = Figure(figsize=(8, 0.9 + sum(0.5 + 0.25 * len(sweep.space) for sweep in shown)))
         heights = [len(sweep.space) + 1.5 for sweep in shown]
         panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -133,7 +133,7 @@ def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
             axes.tick_params(axis="y", length=0)
             axes.invert_yaxis()
         panels[-1].set_xlabel("share of the variance of the round's loss (fANOVA)")
-        _note(figure, f"Within the ranges of that round; from so few trials a rough guide. {caption}.")
+        note(figure, f"Within the ranges of that round; from so few trials a rough guide. {caption}.")
     return Picture(figure)
 
 
