@@ -204,8 +204,8 @@ def _initial_loss(
         at_zero,
         seen,
         abs(seen - at_zero) <= tolerance,
-        f"the loss starts at {seen:.3f}, and should be within {tolerance:g} of {at_zero:.3f}, its value at zero outputs"
-        f" (these have a standard deviation of {float(outputs.float().std()):.2g})",
+        f"the loss starts at {seen:.3f} (outputs of standard deviation {float(outputs.float().std()):.2g}), and should be"
+        f" within {tolerance:g} of {at_zero:.3f}, its value at zero outputs",
     )
 
 
