@@ -61,7 +61,7 @@ def test_gradients_are_those_of_a_mask_with_a_backward_pass(pool: bool, precisio
         assert torch.equal(quick_gradient, p.grad)
 
 
-@pytest.mark.parametrize("dropout", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize("dropout", [0.0007, 0.002, 0.1, 0.2, 0.5, 0.99])
 def test_every_place_is_kept_with_the_same_probability(dropout: float) -> None:
     torch.manual_seed(0)
     kept = round(256 * (1 - dropout)) / 256
@@ -70,9 +70,9 @@ def test_every_place_is_kept_with_the_same_probability(dropout: float) -> None:
     in_memory = x.permute(0, 2, 3, 1).reshape(-1)
     places = in_memory.view(-1, 8).mean(0)  # each of the eight bytes of a random word
     error = (kept * (1 - kept) / (len(in_memory) / 8)) ** 0.5
-    assert torch.all((places - kept).abs() < 5 * error)
+    assert torch.all((places - kept).abs() <= 5 * error)
     neighbours = (in_memory[1:] * in_memory[:-1]).mean()
-    assert abs(float(neighbours) - kept**2) < 5 * error
+    assert abs(float(neighbours) - kept**2) <= 5 * error
 
 
 def test_the_mean_is_kept() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 def relu_dropout_pool(x: Tensor, *, dropout: float = 0.0, pool: bool = False, training: bool) -> Tensor:
     """ReLU, then dropout, then (where asked) 2×2 max-pooling of a convolution's output ``[batch, channels, height, width]``.
 
-    On a CPU dropout's rate is rounded to a multiple of 1/256, and ``x`` is overwritten while training with dropout: it must
+    On a CPU dropout's rate is rounded to a multiple of 1/256 (below 1/512 nothing is dropped), and ``x`` is overwritten while training with dropout: it must
     be an output that no other layer reads and that its own layer does not need for its gradient (a convolution's is
     such).
 
@@ -36,6 +36,8 @@ def _drop_in_place(x: Tensor, dropout: float) -> int:
     quicker than to multiply.
     """
     kept = max(1, round(256 * (1 - dropout)))
+    if kept == 256:  # which a byte cannot be compared with
+        return kept
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw((x.numel() + 7) // 8)
     mask = torch.from_numpy(words.view(np.uint8)[: x.numel()])
