@@ -39,7 +39,7 @@ demo: check  ## run the whole pipeline on data that needs no download (scikit-le
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
 	dvc repro
 
-search: $(SETUP)  ## search for good hyperparameters (search/params.yaml; goes on where it was stopped)
+search: $(SETUP)  ## search for good hyperparameters (search/params.yaml), about 40 minutes on two cores; goes on where it was stopped
 	dvc repro search/dvc.yaml
 
 # For example: make queue RUN=dropout_conv POINTS=20 VARY="lr optimizer.weight_decay"
