@@ -5,11 +5,13 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,8 @@ class Scratch:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Where the tests run in a shell's background, they ignore Ctrl-C, and what they start would too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def commit(self, message: str) -> None:

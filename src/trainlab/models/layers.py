@@ -9,9 +9,9 @@ from torch import Tensor
 def relu_dropout_pool(x: Tensor, *, dropout: float = 0.0, pool: bool = False, training: bool) -> Tensor:
     """ReLU, then dropout, then (where asked) 2×2 max-pooling of a convolution's output ``[batch, channels, height, width]``.
 
-    On a CPU dropout's rate is rounded to a multiple of 1/256 (below 1/512 nothing is dropped), and ``x`` is overwritten while training with dropout: it must
-    be an output that no other layer reads and that its own layer does not need for its gradient (a convolution's is
-    such).
+    On a CPU dropout's rate is rounded to a multiple of 1/256 (below 1/512 nothing is dropped), and ``x`` is overwritten
+    while training with dropout: it must be an output that no other layer reads and that its own layer does not need for
+    its gradient (a convolution's is such).
 
     ReLU and max-pooling commute, so pooling goes first and ReLU has a quarter of the work. A dropped element is zero
     when it reaches the ReLU, whose gradient there is zero, so dropping needs no backward pass of its own.
