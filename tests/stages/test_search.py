@@ -66,7 +66,9 @@ def test_killed_and_started_again_it_repeats_no_trial_and_writes_the_same(projec
 
     resumed = search(project)
     assert resumed.returncode == 0, resumed.stderr
-    assert trials("\n".join(seen)) + trials(resumed.stdout) == trials(done.stdout)
+    told, every = trials("\n".join(seen)) + trials(resumed.stdout), trials(done.stdout)
+    assert told == [line for line in every if line in told]  # none twice, …
+    assert len(told) >= len(every) - 1  # … and one may have been stored, and killed before it was told
     assert "4 trials, 4 of them stored" in resumed.stdout
     assert outputs(project) == whole
 
