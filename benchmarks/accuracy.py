@@ -13,8 +13,8 @@ import common
 import notebook
 import typer
 
-from trainlab import machine
-from trainlab.training import Row, train
+from trainlab.training import devices
+from trainlab.training.loop import Row, train
 
 
 def main(
@@ -41,7 +41,7 @@ def main(
 
 def accuracy(loop: str, config: common.RunConfig, data: common.Data) -> float:
     """Accuracy on the test images at the end of training."""
-    machine.prepare("cpu", config.threads)  # memory is kept for both, so that the one does not change the other
+    devices.prepare("cpu", config.threads)  # memory is kept for both, so that the one does not change the other
     if loop.startswith("notebook"):
         return notebook.train(config, data)[1]
     rows: list[Row] = []

@@ -40,10 +40,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Generator, Tensor, nn
 
-from trainlab import machine, plotting
+from trainlab.evaluation import plots
 from trainlab.objectives.sampled_softmax import SampledSoftmax
 from trainlab.objectives.softmax_cross_entropy import SoftmaxCrossEntropy
 from trainlab.optimizers import Adam, Sgd, _Optimizer
+from trainlab.training import devices
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 FEATURES = 64
@@ -75,7 +76,7 @@ def main(
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Time the last layer for 10 to 1,000,000 classes: full softmax against sampled softmax, side by side."""
-    machine.prepare("cpu", threads)
+    devices.prepare("cpu", threads)
     if one:
         classes, number = map(int, one.split())
         print(json.dumps(measure(Layer(classes, batch, samples), number)))
@@ -331,9 +332,9 @@ def ratios(above: list[Pieces], top: Sequence[str], below: list[Pieces], bottom:
     return [sum(a[p] for p in top) / sum(b[p] for p in bottom) for a, b in zip(above, below, strict=True)]
 
 
-def draw(times: Times, caption: str) -> plotting.Picture:
+def draw(times: Times, caption: str) -> plots.Picture:
     """Three panels on logarithmic axes: the losses, what else a step does, and whole steps with SGD."""
-    purple, red, green, blue, pink, *_ = plotting.PALETTE
+    purple, red, green, blue, pink, *_ = plots.PALETTE
     panels: dict[str, dict[str, tuple[tuple[str, ...], str, str]]] = {
         "loss and gradients": {
             "full softmax": (("full softmax",), purple, "-"),
@@ -354,7 +355,7 @@ def draw(times: Times, caption: str) -> plotting.Picture:
             "sampled, rows alone": (RATIOS["rows alone, SGD"][1], green, "-"),
         },
     }
-    with matplotlib.style.context(["default", plotting.STYLE]):
+    with matplotlib.style.context(["default", plots.STYLE]):
         figure = Figure(figsize=(11, 3.9))
         for axes, (title, lines) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
             for label, (pieces, color, dash) in lines.items():
@@ -368,7 +369,7 @@ def draw(times: Times, caption: str) -> plotting.Picture:
         figure.axes[0].set_ylabel("ms a step")
         note = f"{caption} Lines: medians of the rounds; bands: lowest to highest."
         figure.supxlabel(note, x=0.01, ha="left", fontsize=7.5, color="#555555")
-    return plotting.Picture(figure)
+    return plots.Picture(figure)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from trainlab.config import RunConfig
-from trainlab.training import Data
+from trainlab.training.loop import Data
 
 
 class Net(nn.Module):

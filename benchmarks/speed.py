@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from trainlab import machine
-from trainlab.training import train
+from trainlab.training import devices
+from trainlab.training.loop import train
 
 WARM_UP, STEPS = 20, 150
 RUNS = ("baseline", "dropout_conv")
@@ -84,7 +84,7 @@ def step_seconds(run: str, loop: str) -> float:
 
 def convolutions(precision: str) -> list[float]:
     """Seconds of the three convolutions of tf_cnn, forward and backward, and nothing else: what bounds any loop."""
-    machine.prepare("cpu", common.run_config("baseline", precision).threads)
+    devices.prepare("cpu", common.run_config("baseline", precision).threads)
     kind = getattr(torch, precision)
     shapes = [(3, 32, 32), (32, 15, 15), (64, 6, 6)]
     convs = [nn.Conv2d(a, b, 3).to(kind, memory_format=torch.channels_last) for a, b in ((3, 32), (32, 64), (64, 64))]

@@ -17,9 +17,9 @@ import typer
 
 from trainlab import config
 from trainlab.cli import Run, run_stage
+from trainlab.component import merge
+from trainlab.config.messages import suggest
 from trainlab.errors import UserError
-from trainlab.part import merge
-from trainlab.problems import suggest
 from trainlab.search import params
 from trainlab.search.params import nested
 

@@ -6,10 +6,12 @@ python stages/check.py dropout_conv
 from pathlib import Path
 
 import _start  # noqa: F401
-from trainlab import checks, config, model_file, plotting
+from trainlab import config
 from trainlab.cli import Run, Under, run_stage
 from trainlab.data import stored
+from trainlab.evaluation import plots
 from trainlab.files import write_text
+from trainlab.training import checks, model_file
 
 
 def main(run: Run, under: Under = Path()) -> None:
@@ -22,7 +24,7 @@ def main(run: Run, under: Under = Path()) -> None:
     report = checks.check(settings, expects, images, teacher)
 
     report.save(under / "metrics/checks" / f"{run}.json")
-    plotting.layers(report.layers, title=run, caption=report.caption()).save(under / "plots/checks" / f"{run}.png")
+    plots.layers(report.layers, title=run, caption=report.caption()).save(under / "plots/checks" / f"{run}.png")
     if report.because:
         print(f"{run}: measured by a rule of its own: {report.because}")
     for result in report.results:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 import _start  # noqa: F401
-from trainlab import comparison, plotting
 from trainlab.cli import Under, run_stage
+from trainlab.evaluation import comparison, plots
 from trainlab.files import write_text
 
 
@@ -39,9 +39,9 @@ def main(
 
     pictures = under / "plots/comparison" / suite
     write_text(pictures / "curves.csv", comparison.as_csv(curves))
-    plotting.curves(curves, title=suite, caption=caption).save(pictures / "curves.png")
+    plots.curves(curves, title=suite, caption=caption).save(pictures / "curves.png")
     write_text(pictures / "f1.csv", comparison.as_csv(table[["run", "f1_micro", "accuracy_low", "accuracy_high"]]))
-    plotting.bars(
+    plots.bars(
         {run: metrics[run]["f1_micro"]["values"] for run in runs},
         comparison.intervals(table),
         score="micro-F1 (= accuracy)",
@@ -51,9 +51,9 @@ def main(
     for run, history in histories.items():
         of_run = comparison.caption(table[table["run"] == run], images)
         if names := comparison.log_names(history.columns):
-            plotting.logs(history, names, title=run, caption=of_run).save(pictures / f"logs-{run}.png")
+            plots.logs(history, names, title=run, caption=of_run).save(pictures / f"logs-{run}.png")
         if comparison.has_dashboard(history):
-            plotting.dashboard(history, title=run, caption=of_run).save(pictures / f"dashboard-{run}.png")
+            plots.dashboard(history, title=run, caption=of_run).save(pictures / f"dashboard-{run}.png")
 
     comparison.show(table, caption)
     directories = ("metrics", "plots/history", "plots/confusion", "plots/confusion_pictures")

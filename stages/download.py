@@ -6,6 +6,7 @@ python stages/download.py
 from pathlib import Path
 
 import _start  # noqa: F401
+from trainlab import config
 from trainlab.cli import run_stage
 from trainlab.data import sources
 from trainlab.files import directory_written_whole
@@ -19,13 +20,13 @@ def main() -> None:
     CIFAR-10 comes from its official address, or from the directory, archive or URL in the environment variable
     CIFAR10_MIRROR.
     """
-    config = sources.load_config(Path("params.yaml"))
+    settings = config.load_data(Path("params.yaml"))
 
     with directory_written_whole(RAW) as aside:
-        sources.get(config).fetch(aside)
+        sources.get(settings).fetch(aside)
 
     sizes = [file.stat().st_size for file in RAW.rglob("*") if file.is_file()]
-    print(f"{RAW}: {config.source}, {len(sizes)} file{'s'[: len(sizes) > 1]}, {sum(sizes):,} bytes")
+    print(f"{RAW}: {settings.source}, {len(sizes)} file{'s'[: len(sizes) > 1]}, {sum(sizes):,} bytes")
 
 
 if __name__ == "__main__":

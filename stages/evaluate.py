@@ -6,11 +6,12 @@ python stages/evaluate.py dropout_conv
 from pathlib import Path
 
 import _start  # noqa: F401
-from trainlab import model_file, plotting
 from trainlab.cli import Run, Under, run_stage
 from trainlab.data import stored
 from trainlab.errors import UserError
-from trainlab.evaluation import Predictions, evaluate
+from trainlab.evaluation import plots
+from trainlab.evaluation.metrics import Predictions, evaluate
+from trainlab.training import model_file
 
 
 def main(run: Run, under: Under = Path()) -> None:
@@ -30,7 +31,7 @@ def main(run: Run, under: Under = Path()) -> None:
     metrics.save_classes(under / "metrics" / suite / f"{run}-classes.csv")
     metrics.save_confusion(under / "plots/confusion" / suite / f"{run}.csv")
     # Not beside the CSV: `dvc plots` shows every picture in a directory that it draws.
-    plotting.confusion(metrics, title=run).save(under / "plots/confusion_pictures" / suite / f"{run}.png")
+    plots.confusion(metrics, title=run).save(under / "plots/confusion_pictures" / suite / f"{run}.png")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python stages/normalize.py
 from pathlib import Path
 
 import _start  # noqa: F401
+from trainlab import config
 from trainlab.cli import run_stage
 from trainlab.data import sources, stored
 
@@ -14,9 +15,9 @@ NORMALIZED = Path("data/normalized")
 
 def main() -> None:
     """Turn the files in data/raw into data/normalized: train.safetensors, test.safetensors and stats.json."""
-    config = sources.load_config(Path("params.yaml"))
+    settings = config.load_data(Path("params.yaml"))
 
-    train, test, classes = sources.get(config).read(Path("data/raw"))
+    train, test, classes = sources.get(settings).read(Path("data/raw"))
     stored.save(NORMALIZED, train, test, classes)
 
     channels, height, width = train.images.shape[1:]

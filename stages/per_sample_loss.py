@@ -8,12 +8,12 @@ from pathlib import Path
 import _start  # noqa: F401
 from trainlab import config
 from trainlab.cli import Run, Under, run_stage
-from trainlab.comparison import as_csv
 from trainlab.data import stored
+from trainlab.evaluation.comparison import as_csv
 from trainlab.files import write_text
-from trainlab.per_sample_loss import Histograms
-from trainlab.progress import TrainingProgress
-from trainlab.training import Data, train
+from trainlab.studies.per_sample_loss import Histograms
+from trainlab.training.loop import Data, train
+from trainlab.training.progress import TrainingProgress
 
 
 def main(run: Run, under: Under = Path()) -> None:

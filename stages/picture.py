@@ -10,10 +10,13 @@ import typer
 from pandas import DataFrame
 
 import _start  # noqa: F401
-from trainlab import comparison, config, study, study_pictures
+from trainlab import config
 from trainlab.cli import Under, run_stage
 from trainlab.data import stored
+from trainlab.evaluation import comparison
 from trainlab.files import directory_written_whole, write_text
+from trainlab.studies import measures
+from trainlab.studies import plots as study_plots
 
 Kind = Literal["rates", "capacity", "layers", "sparsity", "per_sample_loss"]
 
@@ -42,32 +45,32 @@ def draw_study(kind: Kind, name: str, under: Path, pictures: Path) -> None:
     caption = comparison.caption(table, images)
 
     if kind == "rates":
-        turns = study.turns(curves)
+        turns = measures.turns(curves)
         save(turns, pictures / "turns.csv")
-        study_pictures.rates(curves, title=name, caption=caption).save(pictures / "rates.png")
-        picture = study_pictures.loss_and_error(curves, turns, title=name, caption=caption)
+        study_plots.rates(curves, title=name, caption=caption).save(pictures / "rates.png")
+        picture = study_plots.loss_and_error(curves, turns, title=name, caption=caption)
         picture.save(pictures / "loss_and_error.png")
     elif kind == "capacity":
-        counted = study.read_weights(under / "weights" / name, runs)
-        networks = study.capacity(settings, counted, study.ends(curves))
+        counted = measures.read_weights(under / "weights" / name, runs)
+        networks = measures.capacity(settings, counted, measures.ends(curves))
         save(networks, pictures / "capacity.csv")
-        study_pictures.capacity(networks, title=name, caption=caption).save(pictures / "capacity.png")
+        study_plots.capacity(networks, title=name, caption=caption).save(pictures / "capacity.png")
     elif kind == "layers":
-        statistics = study.layers_at_start(settings, stored.load(Path("data/normalized/train.safetensors")))
+        statistics = measures.layers_at_start(settings, stored.load(Path("data/normalized/train.safetensors")))
         save(statistics, pictures / "layers.csv")
-        study_pictures.layers(statistics, table, title=name, caption=caption).save(pictures / "layers.png")
+        study_plots.layers(statistics, table, title=name, caption=caption).save(pictures / "layers.png")
     elif kind == "sparsity":
-        counted = study.read_weights(under / "weights" / name, runs).merge(table[["run", "accuracy"]], on="run")
+        counted = measures.read_weights(under / "weights" / name, runs).merge(table[["run", "accuracy"]], on="run")
         save(counted, pictures / "sparsity.csv")
-        study_pictures.sparsity(counted, title=name, caption=caption).save(pictures / "sparsity.png")
+        study_plots.sparsity(counted, title=name, caption=caption).save(pictures / "sparsity.png")
 
 
 def draw_losses(run: str, under: Path, pictures: Path) -> None:
     """Draw the distributions of the losses of single images, side by side and one after the other."""
-    histograms = study.read_histograms(under / "plots/per_sample_loss" / f"{run}.csv")
-    caption = study.caption_of(histograms)
-    study_pictures.per_sample_losses(histograms, title=run, caption=caption).save(pictures / "losses.png")
-    study_pictures.per_sample_animation(histograms, title=run, caption=caption).save(pictures / "losses.gif")
+    histograms = measures.read_histograms(under / "plots/per_sample_loss" / f"{run}.csv")
+    caption = measures.caption_of(histograms)
+    study_plots.per_sample_losses(histograms, title=run, caption=caption).save(pictures / "losses.png")
+    study_plots.per_sample_animation(histograms, title=run, caption=caption).save(pictures / "losses.gif")
 
 
 def save(numbers: DataFrame, path: Path) -> None:

@@ -11,12 +11,12 @@ import typer
 
 import _start  # noqa: F401
 from trainlab.cli import run_stage
-from trainlab.comparison import as_csv
 from trainlab.data import stored
+from trainlab.evaluation.comparison import as_csv
 from trainlab.files import directory_written_whole, write_text
-from trainlab.progress import SearchProgress
-from trainlab.search import engine, params, pictures
-from trainlab.training import Data
+from trainlab.search import engine, params, plots
+from trainlab.training.loop import Data
+from trainlab.training.progress import SearchProgress
 
 UNDER = Path("search")
 
@@ -47,15 +47,13 @@ def main(
     write_text(UNDER / "timings.json", json.dumps(timing, indent=2) + "\n")
 
     caption = f"{result['validation_images']:,} validation images; one seed a trial; trained on {winner.trained_on}"
-    with directory_written_whole(UNDER / "plots") as plots:
-        pictures.history(outcome, caption=caption).save(plots / "history.png")
-        pictures.slices(outcome, caption=caption).save(plots / "slices.png")
-        if picture := pictures.importance(outcome, seed=settings.seed, caption=caption):
-            picture.save(plots / "importance.png")
+    with directory_written_whole(UNDER / "plots") as directory:
+        plots.history(outcome, caption=caption).save(directory / "history.png")
+        plots.slices(outcome, caption=caption).save(directory / "slices.png")
+        if picture := plots.importance(outcome, seed=settings.seed, caption=caption):
+            picture.save(directory / "importance.png")
         else:
-            print(
-                f"importance is not drawn: no round varies two parameters in {pictures.ENOUGH} complete trials or more"
-            )
+            print(f"importance is not drawn: no round varies two parameters in {plots.ENOUGH} complete trials or more")
 
     print(
         f"winner: {', '.join(f'{key} {value}' for key, value in winner.values.items())}: validation loss"

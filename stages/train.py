@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 import _start  # noqa: F401
-from trainlab import config, model_file
+from trainlab import config
 from trainlab.cli import Run, Under, run_stage
 from trainlab.data import stored
 from trainlab.files import write_text
-from trainlab.history import History
-from trainlab.progress import TrainingProgress
-from trainlab.training import Data, Row, train
+from trainlab.training import model_file
+from trainlab.training.history import History
+from trainlab.training.loop import Data, Row, train
+from trainlab.training.progress import TrainingProgress
 
 
 def main(run: Run, under: Under = Path()) -> None:

@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 
 import _start  # noqa: F401
-from trainlab import model_file, study
 from trainlab.cli import Run, Under, run_stage
 from trainlab.files import write_text
+from trainlab.studies import measures
+from trainlab.training import model_file
 
 
 def main(run: Run, under: Under = Path()) -> None:
     """Count the parameters of one trained run, and its weights near zero."""
     trained = model_file.load(under / "models" / f"{run}.safetensors")
-    counted = study.count_weights(trained)
+    counted = measures.count_weights(trained)
     write_text(under / "weights" / trained.config.suite / f"{run}.json", json.dumps(counted, indent=2) + "\n")
 
 

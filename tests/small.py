@@ -8,7 +8,7 @@ import numpy as np
 from trainlab import config
 from trainlab.config import RunConfig
 from trainlab.data.stored import Dataset
-from trainlab.training import Data
+from trainlab.training.loop import Data
 
 PARAMS: dict[str, Any] = {
     "seed": 0,

@@ -89,7 +89,7 @@ def add_objective(package: Path) -> None:
 
 
 def comment(package: Path) -> None:
-    edit(package / "training.py", "    net.train()\n", "    # A comment.\n    net.train()  # and one more\n\n")
+    edit(package / "training" / "loop.py", "    net.train()\n", "    # A comment.\n    net.train()  # and one more\n\n")
     edit(package / "models" / "tf_cnn.py", '"""The small', '"""Another docstring; the small')
 
 
@@ -112,7 +112,7 @@ def edit_what_no_run_uses(package: Path) -> None:
     edit(package / "regularizers.py", "alpha=self.l1", "alpha=2")
     edit(package / "data" / "augmentation.py", "self.size // 2", "1")
     edit(package / "schedules.py", "import math", "import math\nimport sys")
-    edit(package / "config.py", "le=1000)", "le=1001)")  # the schema of params.yaml
+    edit(package / "config" / "schema.py", "le=1000)", "le=1001)")  # the schema of params.yaml
 
 
 def derive(package: Path) -> None:
@@ -127,7 +127,11 @@ def derive(package: Path) -> None:
 EDITS: list[tuple[str, Callable[[Path], None], set[str]]] = [
     ("a comment and a docstring", comment, set()),
     ("a new objective", add_objective, set()),
-    ("the training loop", lambda p: edit(p / "training.py", "epoch - 1 + step / steps", "epoch - 1"), set(RUNS)),
+    (
+        "the training loop",
+        lambda p: edit(p / "training" / "loop.py", "epoch - 1 + step / steps", "epoch - 1"),
+        set(RUNS),
+    ),
     ("the batches", lambda p: edit(p / "data" / "batches.py", "255 * std", "256 * std"), set(RUNS)),
     (
         "one model",
@@ -173,8 +177,8 @@ EDITS: list[tuple[str, Callable[[Path], None], set[str]]] = [
     ("an import that one part needs", import_for_one_part, {"step"}),
     ("an import that all parts need", import_for_all_parts, set(RUNS)),
     ("what no run uses", edit_what_no_run_uses, set()),
-    ("pictures", lambda p: edit(p / "plotting.py", "import", "import sys\nimport"), set()),
-    ("the progress bar", lambda p: edit(p / "progress.py", "REFRESH = 0.25", "REFRESH = 0.5"), set()),
+    ("pictures", lambda p: edit(p / "evaluation" / "plots.py", "import", "import sys\nimport"), set()),
+    ("the progress bar", lambda p: edit(p / "training" / "progress.py", "REFRESH = 0.25", "REFRESH = 0.5"), set()),
 ]
 
 

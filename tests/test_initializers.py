@@ -17,7 +17,7 @@ from trainlab.initializers import (
     _Initializer,
 )
 from trainlab.models.tf_cnn import TfCnn
-from trainlab.training import train
+from trainlab.training.loop import train
 
 LAYERS = [(nn.Linear(200, 300), 200, 300), (nn.Conv2d(16, 64, 5), 16 * 25, 64 * 25)]
 UNIFORM = [

@@ -18,7 +18,7 @@ sys.path[:0] = sys.argv[1:3]
 import torch
 from small import PARAMS, data
 from trainlab.config import resolve
-from trainlab.training import train
+from trainlab.training.loop import train
 run = {**eval(sys.argv[3]), "suite": "tricks"}
 config = resolve({**PARAMS, "runs": {"smooth": run}})["smooth"]
 outputs, labels = torch.randn(6, 4), torch.arange(6) % 4

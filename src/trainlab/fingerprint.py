@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from trainlab.part import Part
+from trainlab.component import Component
 
 PACKAGE = Path(__file__).parent
-ROOTS = ("trainlab.training", "trainlab.history")  # what makes a model, and what writes down how it came about
+ROOTS = (
+    "trainlab.training.loop",
+    "trainlab.training.history",
+)  # what makes a model, and what writes down how it came about
 # params.yaml's schema gathers *all* parts; what it decides for a run stands in the run's configuration already.
-NOT_FOLLOWED = ("trainlab.config", "trainlab.fingerprint")
+NOT_FOLLOWED = ("trainlab.config", "trainlab.config.schema", "trainlab.fingerprint")
 
 
-def of_run(parts: Iterable[Part]) -> str:
+def of_run(parts: Iterable[Component]) -> str:
     """Fingerprint of the training loop, of the parts that a run names, and of all that these import inside trainlab.
 
     Docstrings, comments and layout do not count, nor does Python's version. In a file with several parts (optimizers,
@@ -82,7 +85,7 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _imported_names(module: str) -> list[str]:
-    """What the module imports, each with its full name: ``trainlab.part.Part``."""
+    """What the module imports, each with its full name: ``trainlab.part.Component``."""
     names: list[str] = []
     for node in _running(_tree(module)):
         if isinstance(node, ast.Import):
@@ -103,7 +106,7 @@ def _code(module: str, used: frozenset[str]) -> str:
     """The module's code as text, without the parts that are not used."""
     kept, unused = [], {}
     for node in _tree(module).body:
-        if isinstance(node, ast.ClassDef) and _is_part(node) and f"{module}.{node.name}" not in used:
+        if isinstance(node, ast.ClassDef) and _is_component(node) and f"{module}.{node.name}" not in used:
             unused[node.name] = node
         elif not _only_lists(node):
             kept.append(node)
@@ -131,7 +134,7 @@ def _mentioned(lines: list[ast.stmt]) -> set[str]:
     return {node.id for line in lines for node in ast.walk(line) if isinstance(node, ast.Name)}
 
 
-def _is_part(node: ast.ClassDef) -> bool:
+def _is_component(node: ast.ClassDef) -> bool:
     """Whether a class has a field like ``name: Literal["adam"]``."""
     return any(isinstance(line, ast.AnnAssign) and ast.unparse(line).startswith("name: Literal[") for line in node.body)
 

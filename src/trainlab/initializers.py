@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainlab.part import Part, one_of
+from trainlab.component import Component, one_of
 
 
-class _Initializer(Part):
+class _Initializer(Component):
     def apply(self, net: nn.Module) -> None:
         """Draw the weights of every convolution and linear layer from torch's global generator; set biases to zero."""
         for layer in net.modules():

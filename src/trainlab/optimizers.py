@@ -14,12 +14,12 @@ from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
-from trainlab.part import Part, one_of
+from trainlab.component import Component, one_of
 
 State = dict[str, list[Tensor]]
 
 
-class _Optimizer(Part):
+class _Optimizer(Component):
     weight_decay: float = Field(default=0, ge=0)
 
     def start(self, parameters: list[Tensor]) -> State:

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from trainlab.part import Part, one_of
+from trainlab.component import Component, one_of
 
 
-class _Regularizer(Part):
+class _Regularizer(Component):
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
         """Add the penalty's gradient to ``gradients`` in place; called before the optimizer's step."""
 

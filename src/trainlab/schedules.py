@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainlab.part import Part, one_of
+from trainlab.component import Component, one_of
 
 
-class _Schedule(Part):
+class _Schedule(Component):
     def factor(self, done: float, epochs: int) -> float:
         """What the run's `lr` is multiplied by.
 

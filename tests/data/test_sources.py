@@ -2,6 +2,7 @@
 
 import pytest
 
+from trainlab import config
 from trainlab.data import sources
 from trainlab.data.cifar10 import Cifar10
 from trainlab.data.digits import Digits
@@ -14,7 +15,7 @@ GOOD = {"source": "digits", "path": "data/folder", "image_size": 32}
 def load(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    return sources.load_config(path)
+    return config.load_data(path)
 
 
 def test_each_source_can_be_named(tmp_path):
@@ -64,4 +65,4 @@ def test_a_file_that_is_no_yaml(tmp_path):
     with pytest.raises(UserError, match=r"^[^\n]*params\.yaml: line 3: [^\n]*correct the YAML there$"):
         load(tmp_path, "data:\n  a: [\n")
     with pytest.raises(UserError, match=r"other\.yaml is missing: run the stage in the root"):
-        sources.load_config(tmp_path / "other.yaml")
+        config.load_data(tmp_path / "other.yaml")

@@ -8,7 +8,7 @@ from small import data, run_config
 from trainlab.errors import UserError
 from trainlab.models.base import Network
 from trainlab.models.convnet import Convnet
-from trainlab.training import train
+from trainlab.training.loop import train
 
 SIZES: dict[str, Any] = {"name": "convnet", "width": 6, "depth": 2, "filter_size": 3, "hidden_dim": 8}
 AVERAGING = SIZES | {"hidden_dim": 0, "global_average": True}

@@ -13,7 +13,7 @@ from small import data, run_config
 from trainlab.initializers import Gaussian
 from trainlab.models.base import Network
 from trainlab.models.resnet18 import ResNet18
-from trainlab.training import train
+from trainlab.training.loop import train
 
 CIFAR10 = (3, 32, 32)
 

@@ -7,7 +7,7 @@ from torch import nn
 from small import data, run_config
 from trainlab.models.base import Network
 from trainlab.models.three_layer import ThreeLayer
-from trainlab.training import train
+from trainlab.training.loop import train
 
 SIZES = {"name": "three_layer", "num_filters": 5, "filter_size": 7, "hidden_dim": 12}
 

@@ -111,7 +111,7 @@ def test_two_workers_run_what_was_queued_as_it_was_queued(queue_repo):
     repo.dvc("exp", "run", "--queue", "--name", "warm", "-S", "+runs.baseline.lr=2e-3")
     repo.dvc("exp", "run", "--queue", "--name", "hot", "-S", "+runs.baseline.lr=3e-2")
     # Whoever goes on working must not change what is queued: each experiment runs its own copy of the code.
-    repo.append("src/trainlab/training.py", "\nraise RuntimeError('edited after queueing')\n")
+    repo.append("src/trainlab/training/loop.py", "\nraise RuntimeError('edited after queueing')\n")
     repo.dvc("queue", "start", "--jobs", "2")
 
     assert wait_for_queue(repo, seconds=200) == {"warm": "Success", "hot": "Success"}

@@ -50,7 +50,7 @@ def test_the_search_is_a_stage_of_its_own_whose_trials_outlive_its_outputs(small
     assert not [name for name in tracked if "trials.db" in name]
 
     # Code that no trial uses: the stage runs again, and finds its trials done.
-    small_search.append("src/trainlab/comparison.py", "\nUNUSED = 1\n")
+    small_search.append("src/trainlab/evaluation/comparison.py", "\nUNUSED = 1\n")
     again = small_search.dvc("repro", "search/dvc.yaml")
     assert again.ran_anything()
     assert ran_trials(again.stdout) == []

@@ -52,7 +52,7 @@ def stale(repo):
 
 
 def test_a_comment_retrains_nothing(repo):
-    for name in ("training.py", "models/tf_cnn.py", "optimizers.py", "data/batches.py"):
+    for name in ("training/loop.py", "models/tf_cnn.py", "optimizers.py", "data/batches.py"):
         repo.append(f"src/trainlab/{name}", "\n# A comment.\n")
     again = repo.dvc("repro")
     assert again.ran("resolve")
@@ -69,7 +69,9 @@ def test_a_new_objective_makes_nothing_stale(repo):
     [
         pytest.param("optimizers.py", "dampening=0,", "dampening=0.5,", set(), id="an optimizer that no run uses"),
         pytest.param("optimizers.py", "amsgrad=False,", "amsgrad=True,", set(TRICKS), id="the optimizer of all runs"),
-        pytest.param("training.py", "loss.backward()", "(2 * loss).backward()", set(TRICKS), id="the training loop"),
+        pytest.param(
+            "training/loop.py", "loss.backward()", "(2 * loss).backward()", set(TRICKS), id="the training loop"
+        ),
         pytest.param(
             "schedules.py",
             "self.gamma ** int(done)",

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.scratch import Scratch
 from small import data, run_config
-from trainlab.training import train
+from trainlab.training.loop import train
 
 DISTILLED = {"name": "teacher_student", "alpha": 0.5, "temperature": 1.0}
 

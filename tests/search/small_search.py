@@ -9,10 +9,10 @@ import yaml
 from rich.console import Console
 
 from small import dataset
-from trainlab.progress import SearchProgress
 from trainlab.search import params
 from trainlab.search.params import Search
-from trainlab.training import Data
+from trainlab.training.loop import Data
+from trainlab.training.progress import SearchProgress
 
 PARAMS: dict[str, Any] = {
     "seed": 0,

@@ -8,12 +8,13 @@ import yaml
 
 from search.small_search import PARAMS, Said, changed, data, load, one_round
 from small import PARAMS as PIPELINE
-from trainlab import config, model_file
+from trainlab import config
 from trainlab.data import stored
 from trainlab.data.digits import Digits
 from trainlab.errors import UserError
 from trainlab.search import engine
-from trainlab.training import Data, train
+from trainlab.training import model_file
+from trainlab.training.loop import Data, train
 
 RATE = PARAMS["space"]["lr"]
 

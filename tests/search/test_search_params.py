@@ -107,6 +107,6 @@ def test_the_projects_search_is_valid_and_fits_its_params_yaml():
 
 
 def test_training_does_not_wait_for_optuna():
-    code = "import sys, trainlab.config, trainlab.training, trainlab.progress; sys.exit('optuna' in sys.modules)"
+    code = "import sys, trainlab.config, trainlab.training.loop, trainlab.training.progress; sys.exit('optuna' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=False).returncode == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from trainlab.evaluation import evaluate
+from trainlab.evaluation.metrics import evaluate
 
 STAGE = Path(__file__).parents[2] / "stages/compare.py"
 ACCURACY = {"plain": [0.5], "worse": [0.25], "better": [0.75, 0.5, 0.5]}  # not in the alphabet's order

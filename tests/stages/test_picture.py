@@ -12,9 +12,9 @@ import pytest
 from small import PARAMS, data
 from trainlab import config
 from trainlab.data import stored
-from trainlab.evaluation import evaluate
-from trainlab.history import History
-from trainlab.training import train
+from trainlab.evaluation.metrics import evaluate
+from trainlab.training.history import History
+from trainlab.training.loop import train
 
 STAGES = Path(__file__).parents[2] / "stages"
 UNDER = Path("studies/protocol")

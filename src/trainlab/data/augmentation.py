@@ -10,13 +10,13 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
+from trainlab.component import Component, one_of
 from trainlab.errors import UserError
-from trainlab.part import Part, one_of
 
 Draws = dict[str, Tensor]
 
 
-class _Augmentation(Part):
+class _Augmentation(Component):
     def apply(self, images: Tensor, *, generator: Generator) -> Tensor:
         """The images changed at random, channels last; ``images`` stay as they are.
 

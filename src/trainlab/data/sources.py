@@ -7,16 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from trainlab import params_file
+from trainlab.component import Strict
 from trainlab.data.cifar10 import Cifar10
 from trainlab.data.digits import Digits
 from trainlab.data.folder import Folder
 from trainlab.data.stored import Split
-from trainlab.errors import UserError
-from trainlab.part import Strict
-from trainlab.problems import explain
 
 SourceName = Literal["cifar10", "digits", "folder"]
 
@@ -61,21 +58,3 @@ SOURCES: dict[SourceName, Callable[[DataConfig], Source]] = {
 def get(config: DataConfig) -> Source:
     """The source that the configuration names."""
     return SOURCES[config.source](config)
-
-
-def load_config(path: Path) -> DataConfig:
-    """Read the block ``data`` of a params.yaml.
-
-    Raises
-    ------
-    UserError
-        When the file or the block is missing, or a value is not allowed.
-    """
-    data = params_file.load(path, "run the stage in the root of the project").get("data")
-    if not isinstance(data, dict):
-        raise UserError(f"{path} has no block `data`: give it the keys {', '.join(DataConfig.model_fields)}")
-    try:
-        return DataConfig.model_validate(data)
-    except ValidationError as error:
-        problems = explain(error, DataConfig, lambda keys: ".".join(("data", *keys)))
-        raise UserError("\n".join(f"{path}: {problem}" for problem in problems)) from error

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from trainlab.component import Component
 from trainlab.initializers import Initializer
-from trainlab.part import Part
 
 
 class Network(nn.Module):
@@ -20,7 +20,7 @@ class Network(nn.Module):
         return self.head(self.features(images))
 
 
-class Model(Part):
+class Model(Component):
     """An architecture: its parameters, and how to build it.
 
     Parameters

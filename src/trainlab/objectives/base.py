@@ -4,13 +4,13 @@ from typing import ClassVar
 
 from torch import Generator, Tensor, nn
 
-from trainlab.part import Part
+from trainlab.component import Component
 
 Draws = dict[str, Tensor]
 Logs = dict[str, Tensor]
 
 
-class Objective(Part):
+class Objective(Component):
     """A training objective: its parameters, its random draws and its loss.
 
     Randomness is drawn apart from the loss, so that the loss is a pure function of tensors: it can be differentiated,

@@ -22,16 +22,17 @@ from pandas import DataFrame
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from trainlab import fingerprint, machine
+from trainlab import fingerprint
 from trainlab.config import RunConfig
+from trainlab.config.messages import explain
 from trainlab.data.stored import Dataset
 from trainlab.errors import UserError
-from trainlab.evaluation import evaluate
-from trainlab.problems import explain
-from trainlab.progress import SearchProgress
+from trainlab.evaluation.metrics import evaluate
 from trainlab.search.params import Round, Search
 from trainlab.search.space import Dimension, Value
-from trainlab.training import Data, Row, build, train
+from trainlab.training import devices
+from trainlab.training.loop import Data, Row, build, train
+from trainlab.training.progress import SearchProgress
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -219,7 +220,7 @@ class _Work:
         self._settings, self._images, self._store, self._progress = settings, images, store, progress
         self._pixels = hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
         runs = [settings.run({key: end}) for key, dimension in settings.space.items() for end in dimension.ends()]
-        self._code = fingerprint.of_run(part for run in runs for part in run.parts())
+        self._code = fingerprint.of_run(part for run in runs for part in run.components())
 
     def sweep(self, number: int, move: int, space: dict[str, Dimension], kept: Mapping[str, Value]) -> Sweep:
         """Run what is not done yet of a round."""
@@ -287,7 +288,7 @@ class _Work:
     def winner(self, values: dict[str, Value], sweep: Sweep, best: FrozenTrial, test: Dataset) -> Winner:
         """Train the winner on all training images, and score it on the test images, once."""
         config = self._settings.run(values, epochs=sweep.round.epochs)
-        config = config.model_copy(update={"code": fingerprint.of_run(config.parts())})
+        config = config.model_copy(update={"code": fingerprint.of_run(config.components())})
         pixels = hashlib.sha256(test.images.tobytes() + test.labels.tobytes()).hexdigest()
         study = self._study("winner", {"run": config.to_dict(), "test": pixels})
         if not study.trials:
@@ -333,7 +334,7 @@ class _Work:
 def _check(settings: Search, images: Dataset) -> None:
     """Raise what would make every trial fail for another reason than its values."""
     base = settings.run({})
-    build(base, images, machine.prepare(base.device, base.threads))
+    build(base, images, devices.prepare(base.device, base.threads))
     left = len(images.labels) - _held_out(settings, images)
     for i, one in enumerate(settings.rounds):
         if one.subset > left:

@@ -14,17 +14,16 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 from pydantic import BaseModel, Field, ValidationError
 
-from trainlab import params_file
-from trainlab.config import RunConfig
+from trainlab.component import Component, Strict, merge, one_of
+from trainlab.config import RunConfig, reading
+from trainlab.config.messages import explain, suggest
 from trainlab.errors import UserError
-from trainlab.part import Part, Strict, merge, one_of
-from trainlab.problems import explain, suggest
 from trainlab.search.space import AnyDimension, Space, Value, grid
 
 # How values are drawn
 
 
-class Sampler(Part):
+class Sampler(Component):
     """How a trial's values are chosen."""
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler | None:
@@ -109,7 +108,7 @@ class _Given(BaseSampler):
 # What search/params.yaml may say
 
 
-class Median(Part):
+class Median(Component):
     """Give up a trial whose best epoch so far is worse than the median of the finished trials at that epoch.
 
     Parameters
@@ -228,7 +227,7 @@ def load(path: Path) -> Search:
     UserError
         Where anything is wrong: one line a mistake, with the key's path, its value and what would be right.
     """
-    params = params_file.load(path, "run this in the root of the project")
+    params = reading.load(path, "run this in the root of the project")
     problems = list(dict.fromkeys(_problems(params)))
     if problems:
         raise UserError("\n".join(f"{path}: {problem}" for problem in problems))

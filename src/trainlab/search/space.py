@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainlab.part import Part, one_of
-from trainlab.problems import TOGETHER
+from trainlab.component import Component, one_of
+from trainlab.config.messages import TOGETHER
 
 Value = float | int | str | bool
 DIGITS = 4  # significant ones of a drawn value, so that tables and best.yaml hold exactly what was trained
@@ -23,7 +23,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-class Dimension(Part):
+class Dimension(Component):
     """One parameter's possible values."""
 
     def distribution(self) -> BaseDistribution:

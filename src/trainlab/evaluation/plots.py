@@ -1,0 +1,375 @@
+"""Numbers to pictures: confusion matrices, bars and learning curves that can go into a paper as they are."""
+
+import io
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from trainlab.evaluation.metrics import Metrics
+from trainlab.files import written_whole
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+    from trainlab.training.checks import Layer
+
+# After Paul Tol's "muted" colours, which every kind of colour blindness can tell apart; the two palest made darker.
+# DVC's pictures use the same ones in the same order (.dvc/plots/).
+PALETTE = ["#332288", "#cc6677", "#117733", "#56b4e9", "#aa4499", "#999933", "#44aa99", "#882255", "#ddaa33"]
+DASHES = ["-", "--", ":", "-."]  # from the tenth run on the colours come again, dashed
+
+STYLE = {
+    "figure.dpi": 150,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "grid.color": "#e4e4e4",
+    "lines.linewidth": 1.6,
+}
+
+
+class Picture:
+    """A figure that saves as the same PNG bytes wherever and whenever it is drawn from the same numbers."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+
+    def png(self) -> bytes:
+        """The picture as a PNG file's content."""
+        file = io.BytesIO()
+        with style():
+            self.figure.savefig(file, format="png", metadata={"Software": None})
+        return file.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write the picture as a PNG file, whole or not at all."""
+        content = self.png()
+        with written_whole(path) as aside:
+            aside.write_bytes(content)
+
+
+def colors(runs: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a line style for each of a suite's runs, the same ones in every picture."""
+    count = len(PALETTE)
+    return {run: (PALETTE[i % count], DASHES[i // count % len(DASHES)]) for i, run in enumerate(runs)}
+
+
+def confusion(metrics: Metrics, *, title: str) -> Picture:
+    """Confusion matrix: the numbers are images (summed over replicas), the colours fractions of the actual class."""
+    counts = metrics.confusion.sum(0)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = len(metrics.classes)
+    with style():
+        side = min(2.2 + 0.42 * size, 16)
+        figure = Figure(figsize=(side + 0.6, side))
+        axes = figure.add_subplot()
+        image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        # Names of a hundred classes fit only in small print, and numbers in a hundred columns not at all.
+        small = min(8.0, 72 * (side - 2) / size * 0.8)
+        axes.set_xticks(range(size), metrics.classes, rotation=45 if size <= 20 else 90, fontsize=small)
+        for label in axes.get_xticklabels() if size <= 20 else []:
+            label.set(horizontalalignment="right", rotation_mode="anchor")
+        axes.set_yticks(range(size), metrics.classes, fontsize=small)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set(xlabel="predicted class", ylabel="actual class")
+        replicas = f", {metrics.replicas} replicas" if metrics.replicas > 1 else ""
+        accuracy = f"accuracy {metrics.accuracy.mean():.2%} of {metrics.support.sum():,} images{replicas}"
+        axes.set_title(f"{title}\n{accuracy}")
+        if size <= 20:
+            for (row, column), count in np.ndenumerate(counts):
+                color = "white" if fractions[row, column] > 0.55 else "#222222" if count else "#bbbbbb"
+                axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=7)
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, format=PercentFormatter(1, decimals=0))
+        bar.set_label("of the actual class")
+        bar.outline.set_visible(False)
+    return Picture(figure)
+
+
+def bars(
+    scores: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float]],
+    *,
+    score: str,
+    title: str,
+    caption: str,
+) -> Picture:
+    """A bar a run from zero and, beside them, the same values enlarged, where differences can be seen.
+
+    Parameters
+    ----------
+    scores
+        By run: a fraction for each of its replicas. The bars are their means.
+    intervals
+        By run: 95 % interval of the mean for the finite test set.
+    score
+        What the numbers are, such as "micro-F1".
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    runs = list(scores)
+    means = [float(np.mean(scores[run])) for run in runs]
+    color = colors(runs)
+    replicated = any(len(values) > 1 for values in scores.values())
+    with style():
+        figure = Figure(figsize=(8, 1.35 + 0.3 * len(runs)))
+        whole, enlarged = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+        rows = range(len(runs))
+        whole.barh(rows, means, color=[color[run][0] for run in runs], height=0.7)
+        for row, mean in zip(rows, means, strict=True):
+            whole.text(mean + 0.012, row, f"{mean:.3f}", va="center", fontsize=8)
+        whole.set(xlim=(0, 1.1), xticks=np.arange(0, 1.01, 0.2), xlabel=score, title=title)
+        whole.set_yticks(rows, runs)
+        whole.tick_params(axis="y", length=0)
+        whole.invert_yaxis()
+        for row, (run, mean) in enumerate(zip(runs, means, strict=True)):
+            low, high = intervals[run]
+            enlarged.plot([low, high], [row, row], color=color[run][0], linewidth=1)
+            enlarged.plot(mean, row, "o", color=color[run][0], markersize=5)
+            if len(scores[run]) > 1:
+                enlarged.plot(scores[run], [row] * len(scores[run]), "|", color="#222222", markersize=8)
+        enlarged.set(xlabel="the axis does not start at 0", title="enlarged")
+        enlarged.grid(axis="x")
+        enlarged.set_axisbelow(True)
+        enlarged.xaxis.set_major_locator(MaxNLocator(5))
+        enlarged.tick_params(axis="y", length=0)
+        spread = "Strokes: replicas." if replicated else "One seed a run: another seed would move each value."
+        note(figure, f"{caption}.\nLines: 95 % interval for the finite test set (Wilson), not for the seed. {spread}")
+    return Picture(figure)
+
+
+def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
+    """Learning curves of a suite: test accuracy, test loss and training loss after each epoch, a colour a run.
+
+    Parameters
+    ----------
+    histories
+        DataFrame with columns ``run, replica, epoch, test_accuracy, test_loss, train_loss``. With several replicas the
+        line is their mean and the band reaches from the lowest to the highest.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    runs = list(dict.fromkeys(histories["run"]))
+    color = colors(runs)
+    replicated = histories["replica"].nunique() > 1
+    with style():
+        figure = Figure(figsize=(11, max(3.9, 1.2 + 0.2 * len(runs))))
+        accuracy, test_loss, train_loss = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
+        panels = {"test_accuracy": accuracy, "test_loss": test_loss, "train_loss": train_loss}
+        ends = {}
+        for run, of_run in histories.groupby("run", sort=False):
+            for column, axes in panels.items():
+                mean = _mean_and_band(axes, of_run, column, color[run])
+                if column == "test_accuracy":
+                    ends[run] = (mean.index[-1], mean.iloc[-1])
+        accuracy.set_title(f"{title}: test accuracy")
+        test_loss.set_title("test loss (nats)")
+        train_loss.set_title("training loss (own objective)")  # no shared axis: objectives differ in their units
+        for axes in panels.values():
+            axes.set_xlabel("epoch")
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _label_ends(accuracy, ends, {run: line for run, (line, _) in color.items()})
+        band = " Lines: means of the replicas; bands: lowest to highest." if replicated else ""
+        note(figure, f"{caption}.{band}")
+    return Picture(figure)
+
+
+def _mean_and_band(
+    axes: Axes, history: "DataFrame", column: str, color: tuple[str, str], label: str | None = None
+) -> "Series":
+    """A line of the mean over the replicas, and a band from the lowest to the highest where there are several."""
+    line, dash = color
+    by_epoch = history.groupby("epoch")[column]
+    mean = by_epoch.mean()
+    axes.plot(mean.index, mean, color=line, linestyle=dash, marker="." if len(mean) < 3 else "", label=label)
+    if history["replica"].nunique() > 1:
+        axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=line, alpha=0.15, linewidth=0)
+    return mean
+
+
+def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str) -> Picture:
+    """What an objective logged, epoch by epoch, beside the test accuracy: fractions, losses and entropy in a panel each.
+
+    Parameters
+    ----------
+    history
+        DataFrame with columns ``replica, epoch, train_loss, test_accuracy`` and ``names``. With several replicas a line
+        is their mean and its band reaches from the lowest to the highest.
+    names
+        The logs. Those called ``…loss`` and ``…entropy`` are in nats; the others are fractions.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    entropies = [name for name in names if name.endswith("entropy")]
+    losses = ["train_loss", *(name for name in names if name.endswith("loss"))]
+    fractions = ["test_accuracy", *(name for name in names if name not in losses + entropies)]
+    panels = {"fractions": fractions, "training losses (nats)": losses, "entropy (nats)": entropies}
+    panels = {what: columns for what, columns in panels.items() if columns}
+    replicated = history["replica"].nunique() > 1
+    with style():
+        figure = Figure(figsize=(3.7 * len(panels), 3.3))
+        for axes, (what, columns) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            for column, color in colors(columns).items():
+                _mean_and_band(axes, history, column, color, label=column.replace("_", " "))
+            axes.set(title=f"{title}: {what}" if what == "fractions" else what, xlabel="epoch")
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.legend(fontsize=7.5, frameon=False)
+        band = " Lines: means of the replicas; bands: lowest to highest." if replicated else ""
+        note(figure, f"{caption}.{band}")
+    return Picture(figure)
+
+
+def dashboard(history: "DataFrame", *, title: str, caption: str) -> Picture:
+    """What to watch while a run is trained: accuracy and loss of training and validation images, and each layer's steps.
+
+    Parameters
+    ----------
+    history
+        DataFrame with columns ``replica, epoch``; where there are validation images ``train_accuracy,
+        validation_accuracy, train_loss, validation_loss``; where there are statistics of layers
+        ``gradient_norm.LAYER, update_ratio.LAYER``. The lines are means over replicas.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    means = history.groupby("epoch").mean()
+    panels: dict[str, Callable[[Axes], None]] = {}
+    notes = [f"{caption}."]
+    if "validation_accuracy" in means:
+        panels["accuracy, the gap shaded"] = partial(_train_and_validation, means=means, what="accuracy")
+        panels["loss (nats)"] = partial(_train_and_validation, means=means, what="loss")
+        notes.append("Training: means over an epoch's steps, while the weights move.")
+    if any(column.startswith("gradient_norm.") for column in means):
+        panels["norm of the gradient"] = partial(_by_layer, means=means, what="gradient_norm")
+        panels["‖update‖ / ‖weights‖"] = partial(_by_layer, means=means, what="update_ratio")
+        notes.append("Layers: means over an epoch's steps; a ratio of about 1e-3 is usual.")
+    with style():
+        figure = Figure(figsize=(3.7 * len(panels), 3.3))
+        for axes, (what, draw) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            draw(axes)
+            axes.set(title=f"{title}: {what}" if what == next(iter(panels)) else what, xlabel="epoch")
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.legend(fontsize=7.5, frameon=False)
+        note(figure, " ".join(notes))
+    return Picture(figure)
+
+
+def _train_and_validation(axes: Axes, *, means: "DataFrame", what: str) -> None:
+    train, validation = means[f"train_{what}"], means[f"validation_{what}"]
+    marker = "." if len(means) < 3 else ""
+    axes.fill_between(means.index, train, validation, color=PALETTE[1], alpha=0.15, linewidth=0)
+    axes.plot(means.index, train, color=PALETTE[0], marker=marker, label="training")
+    axes.plot(means.index, validation, color=PALETTE[1], marker=marker, label="validation")
+
+
+def _by_layer(axes: Axes, *, means: "DataFrame", what: str) -> None:
+    columns = [column for column in means if column.startswith(f"{what}.")]
+    for column, (line, dash) in colors(columns).items():
+        name, marker = column.partition(".")[2], "." if len(means) < 3 else ""
+        axes.plot(means.index, means[column], color=line, linestyle=dash, marker=marker, label=name)
+    # A value of exactly 0 has no place on a log axis: its line has a gap there.
+    if (means[columns] > 0).any(axis=None):
+        axes.set_yscale("log")
+
+
+def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Picture:
+    """Each layer at initialization: mean and spread of its outputs, units that are never positive, size of its gradient.
+
+    Parameters
+    ----------
+    statistics
+        From :func:`trainlab.checks.check`, in the order in which images pass through.
+    caption
+        How the numbers were made; stands below the picture.
+    """
+    names = [layer.name for layer in statistics]
+    rows = range(len(names))
+    with style():
+        figure = Figure(figsize=(9.5, 1.5 + 0.28 * len(names)))
+        outputs, dead, gradients = figure.subplots(1, 3, sharey=True)
+        means, stds = [layer.mean for layer in statistics], [layer.std for layer in statistics]
+        outputs.errorbar(means, rows, xerr=stds, fmt="o", color=PALETTE[0], markersize=4, capsize=2)
+        outputs.axvline(0, color="#666666", linewidth=0.8)
+        outputs.set_title(f"{title}: outputs, mean ± std")
+        dead.barh(rows, [layer.never_positive for layer in statistics], color=PALETTE[1], height=0.6)
+        dead.set(xlim=(0, 1), title="units never positive")
+        dead.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        # Dots, as a log axis has no zero for a bar to start from; a gradient of exactly 0 has none.
+        gradients.plot([layer.gradient_std for layer in statistics], rows, "o", color=PALETTE[2], markersize=6)
+        if any(layer.gradient_std > 0 for layer in statistics):
+            gradients.set_xscale("log")
+        gradients.set_title("gradient of the weights, std")
+        outputs.set_yticks(rows, names)
+        outputs.invert_yaxis()
+        for axes in (outputs, dead, gradients):
+            axes.grid(axis="x")
+            axes.set_axisbelow(True)
+            axes.tick_params(axis="y", length=0)
+        note(figure, f"{caption}.")
+    return Picture(figure)
+
+
+def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], color: Mapping[str, str]) -> None:
+    """Name each line at its right end; names that would cover each other move apart, led to their line by a stroke."""
+    bottom, top = axes.get_ylim()
+    height = axes.figure.bbox.height / axes.figure.dpi - 1.2  # of the axes, about, in inches
+    step = (top - bottom) / height * 0.155
+    order = sorted((run for run in ends if np.isfinite(ends[run][1])), key=lambda run: ends[run][1])
+    places = _spread([ends[run][1] for run in order], step, bottom, top)
+    last = max((epoch for epoch, _ in ends.values()), default=1)
+    left = axes.get_xlim()[0]
+    gap = (last - left) * 0.04 or 0.04
+    for run, place in zip(order, places, strict=True):
+        epoch, value = ends[run]
+        axes.plot([epoch, last + gap], [value, place], color=color[run], linewidth=0.6, clip_on=False)
+        axes.text(last + 1.3 * gap, place, f"{run}  {value:.3f}", color=color[run], va="center", fontsize=8)
+    axes.set_xlim(left, last)
+    axes.set_ylim(bottom, top)
+
+
+def _spread(values: Sequence[float], step: float, bottom: float, top: float) -> list[float]:
+    """Places for rising values: at least ``step`` apart, between bottom and top, and else as near as can be."""
+    last = len(values) - 1
+    groups: list[list[float]] = []  # of places that touch: [sum of what each asks of the group's start, how many]
+    for i, value in enumerate(values):
+        groups.append([min(max(value, bottom + i * step), top - (last - i) * step), 1])
+        while len(groups) > 1 and _start(groups[-2]) + groups[-2][1] * step > _start(groups[-1]):
+            total, count = groups.pop()
+            groups[-1][0] += total - groups[-1][1] * count * step
+            groups[-1][1] += count
+    return [_start(group) + i * step for group in groups for i in range(int(group[1]))]
+
+
+def _start(group: Sequence[float]) -> float:
+    return group[0] / group[1]
+
+
+def note(figure: Figure, text: str) -> None:
+    """Write how the numbers were made below a picture, in lines that fit its width."""
+    width = int(17 * figure.get_figwidth())  # in letters: about 19 of this size go into an inch
+    lines = [line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, width)]
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="#555555")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """How every picture looks: from matplotlib's defaults and not from the user's matplotlibrc, whoever draws it."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield

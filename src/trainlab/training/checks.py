@@ -1,0 +1,393 @@
+"""What to look at before training: does this network start sanely, is its gradient right, can it learn at all?
+
+The order is that of Karpathy 2019, *A Recipe for Training Neural Networks*, and of CS231n, *Learning and Evaluation*:
+initial loss, gradient check, overfit a small set; and the statistics of each layer at the start.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from trainlab.config import CheckConfig, CheckName, RunConfig
+from trainlab.data.batches import Batches
+from trainlab.data.stored import Dataset
+from trainlab.data.subsets import stratified
+from trainlab.errors import UserError
+from trainlab.files import write_text
+from trainlab.models.base import Model, Network
+from trainlab.objectives.policy_gradient import PolicyGradient
+from trainlab.objectives.softmax_cross_entropy import SoftmaxCrossEntropy
+from trainlab.schedules import Constant
+from trainlab.training import devices, loop
+from trainlab.training.inference import BATCH, outputs_of
+from trainlab.training.loop import Data, Row
+from trainlab.training.model_file import TrainedModel
+
+IMAGES = 1000  # that the initial loss is taken on
+DRAWS = 16  # of the objective's random numbers, to average over
+SMALL = 100  # images that any network worth training can learn by heart
+GRADIENT_TOLERANCE = 1e-3  # relative, in float64
+WINDOW = 5  # epochs whose mean accuracy is compared
+FALL = 0.1  # of its first value, that a loss must fall
+SURE = 4  # standard errors of two such means that a gain must exceed, so that it is no luck
+
+CAUSES: dict[str, str] = {
+    "initial_loss": "an initializer with too large weights, inputs that are not standardized, a loss with the wrong sign or"
+    " over other labels; where the initializer is meant to do that, raise checks.initial_loss_tolerance",
+    "gradients": "a tensor changed in place, a detached part of the loss, a layer with a wrong backward",
+    "overfit": "dead units (look at the layers' statistics), weights that start at zero or far too large, a rate that is far"
+    " too high or low (checks.overfit_lr), labels that do not belong to their images",
+    "objective": "a loss with the wrong sign, labels that do not belong to their images, a rate that is far too high or low"
+    " (checks.overfit_lr)",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check: what was expected, what was seen, whether that is as it should be."""
+
+    name: CheckName
+    expected: float
+    seen: float
+    passed: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or linear layer at initialization.
+
+    Parameters
+    ----------
+    mean, std
+        Of its outputs, before the activation function, over the images.
+    never_positive
+        Share of its units (filters) that no image makes positive: dead, where a ReLU follows.
+    gradient_mean, gradient_std
+        Of the gradient of the run's loss in its weights.
+    """
+
+    name: str
+    mean: float
+    std: float
+    never_positive: float
+    gradient_mean: float
+    gradient_std: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of one run."""
+
+    run: str
+    results: list[Result]
+    layers: list[Layer]
+    expected_to_fail: list[CheckName] = field(default_factory=list)
+    because: str = ""
+
+    def save(self, path: Path) -> None:
+        """Write everything as JSON; numbers with six significant digits."""
+        record = {
+            "passed": not self.problems(),
+            **({"because": self.because} if self.because else {}),
+            "checks": {
+                result.name: {k: v for k, v in asdict(result).items() if k != "name"} for result in self.results
+            },
+            "layers": {layer.name: {k: v for k, v in asdict(layer).items() if k != "name"} for layer in self.layers},
+        }
+        write_text(path, json.dumps(_rounded(record), indent=2) + "\n")
+
+    def problems(self) -> list[str]:
+        """One line for each check that did not end as it should."""
+        lines = []
+        for result in self.results:
+            if not result.passed and result.name not in self.expected_to_fail:
+                lines.append(
+                    f"run {self.run} failed its check {result.name}: {result.says}; usual causes: {CAUSES[result.name]}"
+                )
+            if result.passed and result.name in self.expected_to_fail:
+                lines.append(
+                    f"run {self.run} passed its check {result.name}, and checks.expected_to_fail says that it should not:"
+                    f" {result.says}; remove it from that list"
+                )
+        return lines
+
+    def caption(self) -> str:
+        """How the layers' statistics were taken."""
+        return f"At initialization, {BATCH} training images, outputs before the activation function"
+
+    def raise_problems(self) -> None:
+        """Raise a UserError where a check did not end as it should."""
+        if problems := self.problems():
+            raise UserError("\n".join(problems))
+
+
+def check(config: RunConfig, expects: CheckConfig, images: Dataset, teacher: TrainedModel | None = None) -> Report:
+    """Run every check of one run.
+
+    Parameters
+    ----------
+    config
+        The run.
+    expects
+        What its checks expect.
+    images
+        The training images.
+    teacher
+        The model that it learns from, where it is a student.
+    """
+    some, few = (_sample(images, count, config.seed) for count in (IMAGES, SMALL))
+    of_some, of_few = (None if teacher is None else teacher.scores(part) for part in (some, few))
+    with _at_start(config, images) as (net, place):
+        batches = Batches(some, inputs=config.inputs, device=place)
+        of_batches = None if of_some is None else torch.from_numpy(of_some[0]).to(place)
+        results = [
+            _initial_loss(config, expects, net, batches, of_batches),
+            _gradients(config, net, images, batches, of_batches),
+        ]
+        layers = _layers(config, net, batches, of_batches)
+    alone = {"replicas": 1, "subset": 0, "validation": 0.0, "layer_statistics": False, "batch_size": 50}
+    unregularized = {
+        "regularizers": [],
+        "augmentation": [],
+        "optimizer": config.optimizer.model_copy(update={"weight_decay": 0.0}),
+        "model": _without_dropout(config.model),
+        "schedule": Constant(name="constant"),
+    }
+    length = {"epochs": expects.overfit_epochs, "lr": expects.overfit_lr}
+    small = config.model_copy(update=alone | unregularized | length)
+    results += [_overfit(small, expects, few), _objective(small, few, of_few)]
+    return Report(config.run, results, layers, expects.expected_to_fail, expects.because)
+
+
+def layers_at_start(config: RunConfig, images: Dataset) -> list[Layer]:
+    """Statistics of each layer of a run that is no student, as :func:`check` reports them."""
+    with _at_start(config, images) as (net, place):
+        batches = Batches(_sample(images, IMAGES, config.seed), inputs=config.inputs, device=place)
+        return _layers(config, net, batches, None)
+
+
+@contextmanager
+def _at_start(config: RunConfig, images: Dataset) -> Iterator[tuple[Network, torch.device]]:
+    """The run's network as training starts it, and its device; torch's random numbers afterwards are as if it had not been."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(config.seed)
+        place = devices.prepare(config.device, config.threads)
+        yield loop.build(config, images, place), place
+
+
+def _sample(images: Dataset, count: int, seed: int) -> Dataset:
+    """This many of the images, the same share of each class."""
+    positions = stratified(images.labels, min(count, len(images.labels)), np.random.default_rng(seed))
+    return replace(images, images=images.images[positions], labels=images.labels[positions])
+
+
+def _initial_loss(
+    config: RunConfig, expects: CheckConfig, net: Network, batches: Batches, teacher: Tensor | None
+) -> Result:
+    outputs = outputs_of(net, batches, precision=config.precision)
+    seen, at_zero = (
+        _mean_loss(config, values, batches.labels, teacher) for values in (outputs, torch.zeros_like(outputs))
+    )
+    tolerance = expects.initial_loss_tolerance
+    return Result(
+        "initial_loss",
+        at_zero,
+        seen,
+        abs(seen - at_zero) <= tolerance,
+        f"the loss starts at {seen:.3f} (outputs of standard deviation {float(outputs.float().std()):.2g}), and should be"
+        f" within {tolerance:g} of {at_zero:.3f}, its value at zero outputs",
+    )
+
+
+def _mean_loss(config: RunConfig, outputs: Tensor, labels: Tensor, teacher: Tensor | None) -> float:
+    """The objective's loss of these outputs, averaged over its random draws."""
+    generator = Generator(outputs.device).manual_seed(0)
+    classes = config.objective.scores(outputs).shape[1]
+    losses = []
+    for _ in range(DRAWS):
+        draws = config.objective.draw(len(labels), classes, generator=generator)
+        losses.append(_loss(config, outputs, labels, draws, teacher))
+    return float(torch.stack(losses).double().mean())
+
+
+def _loss(
+    config: RunConfig, outputs: Tensor, labels: Tensor, draws: dict[str, Tensor], teacher: Tensor | None
+) -> Tensor:
+    given = (outputs, labels, draws) if teacher is None else (outputs, labels, draws, teacher.to(outputs))
+    return config.objective.loss(*given)[0]
+
+
+class _Differs(Exception):
+    """gradcheck answers a difference by looking for its place, parameter by parameter: half an hour on a small network."""
+
+
+def _gradients(config: RunConfig, net: Network, dataset: Dataset, batches: Batches, teacher: Tensor | None) -> Result:
+    """Analytic against numeric gradients, in random directions (``fast_mode``): float64, 4 images, evaluation mode."""
+    exact = loop.build(config, dataset, torch.device("cpu")).double().eval()
+    exact.load_state_dict({name: value.cpu() for name, value in net.state_dict().items()})
+    images, labels = batches.slice(0, 4)
+    images, labels = images.cpu().double(), labels.cpu()
+    objective, classes = config.objective, len(dataset.classes)
+    draws = objective.draw(len(labels), classes, generator=Generator().manual_seed(0))
+    of_teacher = None if teacher is None else teacher[:4].double()
+    names = [name for name, _ in exact.named_parameters()]
+
+    parameters = tuple(parameter.detach().requires_grad_() for parameter in exact.parameters())
+    calls_left = 10 + 4 * len(parameters)  # more than the fast check needs
+
+    def loss(*parameters: Tensor) -> Tensor:
+        nonlocal calls_left
+        calls_left -= 1
+        if calls_left < 0:
+            raise _Differs
+        given = dict(zip(names, parameters, strict=True))
+        outputs = torch.func.functional_call(exact, given, (images,))
+        if isinstance(objective, PolicyGradient):  # it holds its advantage constant: checked apart
+            return F.cross_entropy(objective.scores(outputs), labels) + outputs.square().mean()
+        return _loss(config, outputs, labels, draws, of_teacher)
+
+    difference, says = 0.0, "analytic and numeric gradients agree"
+    try:
+        # A step so small that hardly any of the many ReLUs passes its kink.
+        torch.autograd.gradcheck(loss, parameters, fast_mode=True, eps=1e-7)
+    except (_Differs, RuntimeError):
+        difference, says = 1.0, "analytic and numeric gradients differ"
+    if isinstance(objective, PolicyGradient) and not difference:
+        outputs = exact(images).detach()
+        difference = _distance_from_closed_form(objective, outputs, labels, draws)
+        says = f"the gradient of the loss differs by {difference:.1e} from its closed form"
+    return Result("gradients", 0.0, difference, difference <= GRADIENT_TOLERANCE, says)
+
+
+def _distance_from_closed_form(
+    objective: PolicyGradient, outputs: Tensor, labels: Tensor, draws: dict[str, Tensor]
+) -> float:
+    """Largest difference of the policy gradient from (V − R)·(onehot(a) − π), the entropy's and the baseline's part."""
+    outputs = outputs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(objective.loss(outputs, labels, draws)[0], outputs)
+    logits = objective.scores(outputs.detach())
+    policy = torch.softmax(logits, 1)
+    action = (policy.log() + draws["gumbel"]).argmax(1)
+    reward = (action == labels).to(policy.dtype)
+    value = torch.sigmoid(outputs.detach()[:, -1]) if objective.baseline else torch.zeros_like(reward)
+    entropy = -(policy * policy.log()).sum(1, keepdim=True)
+    expected = (value - reward)[:, None] * (F.one_hot(action, policy.shape[1]) - policy)
+    expected += objective.entropy_weight * policy * (policy.log() + entropy)
+    if objective.baseline:
+        expected = torch.cat([expected, (value - reward)[:, None]], 1)
+    return float((gradient - expected / len(labels)).abs().max())
+
+
+def _overfit(config: RunConfig, expects: CheckConfig, images: Dataset) -> Result:
+    plain = {"objective": SoftmaxCrossEntropy(name="softmax_cross_entropy"), "teacher": ""}
+    target = expects.overfit_accuracy
+    rows = _history(config.model_copy(update=plain), images, None, lambda rows: rows[-1]["train_accuracy"] >= target)
+    best = max(row["train_accuracy"] for row in rows)
+    says = (
+        f"{len(images.labels)} images, rate {config.lr:g}, {config.epochs} epochs of softmax cross entropy reach an accuracy"
+        f" of {best:.0%}, and should reach {target:.0%}"
+    )
+    return Result("overfit", target, best, best >= target, says)
+
+
+def _objective(config: RunConfig, images: Dataset, teacher_outputs: np.ndarray | None) -> Result:
+    """Whether the run's own objective makes the network better at those images.
+
+    A bandit is judged by its reward: its loss may well rise while it learns (the policy gradient's is one in its gradient
+    alone). Any other objective is judged by its loss, and by the accuracy: a loss with the wrong sign falls too.
+    """
+    chance = 1 / len(images.classes)
+    luck = (2 * chance * (1 - chance) / (WINDOW * len(images.labels))) ** 0.5  # standard error of a gain below
+
+    def missing(rows: list[Row]) -> list[str]:
+        if "reward" in rows[0]:
+            judged = [("reward", _mean(rows[:WINDOW], "reward") + SURE * luck, 1)]
+        else:
+            loss = rows[0]["train_loss"]
+            judged = [
+                ("train_accuracy", _mean(rows[:WINDOW], "train_accuracy") + SURE * luck, 1),
+                ("train_loss", loss - FALL * abs(loss), -1),
+            ]
+        return [
+            f"{name} ends at {_mean(rows[-WINDOW:], name):.3f}, and should pass {needed:.3f}"
+            for name, needed, sign in judged
+            if sign * (_mean(rows[-WINDOW:], name) - needed) < 0
+        ]
+
+    rows = _history(config, images, teacher_outputs, lambda rows: not missing(rows))
+    problems = missing(rows)
+    says = f"{len(images.labels)} images, its own loss, {len(rows)} epochs: {', '.join(problems) or 'it learns'}"
+    return Result("objective", 0.0, float(len(problems)), not problems, says)
+
+
+def _mean(rows: list[Row], column: str) -> float:
+    return float(np.mean([row[column] for row in rows]))
+
+
+class _Enough(Exception):
+    """Raised to end a training whose question is answered."""
+
+
+def _history(
+    config: RunConfig, images: Dataset, teacher_outputs: np.ndarray | None, enough: Callable[[list[Row]], bool]
+) -> list[Row]:
+    """The history of a training on these images, up to the epoch where that is enough."""
+    rows: list[Row] = []
+
+    def on_epoch(row: Row) -> None:
+        rows.append(row)
+        if enough(rows):
+            raise _Enough
+
+    with suppress(_Enough):
+        loop.train(config, Data(images, None), teacher_outputs=teacher_outputs, on_epoch=on_epoch)
+    return rows
+
+
+def _without_dropout(model: Model) -> Model:
+    return model.model_copy(update={name: 0.0 for name in type(model).model_fields if name.startswith("dropout")})
+
+
+def _layers(config: RunConfig, net: Network, batches: Batches, teacher: Tensor | None) -> list[Layer]:
+    """Statistics of every convolution and linear layer, in the order in which images pass through."""
+    outputs: dict[str, Tensor] = {}
+    named = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _layer, _inputs, output: outputs.update({name: output.detach().float()})
+
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in named.items()]
+    images, labels = batches.slice(0, BATCH)
+    scores = net.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    draws = config.objective.draw(
+        len(labels), config.objective.scores(scores).shape[1], generator=Generator(labels.device).manual_seed(0)
+    )
+    _loss(config, scores, labels, draws, None if teacher is None else teacher[:BATCH]).backward()
+    return [_layer(name, of_layer, named[name].weight) for name, of_layer in outputs.items()]
+
+
+def _layer(name: str, outputs: Tensor, weight: Tensor) -> Layer:
+    positive = (outputs > 0).any(0) if outputs.dim() == 2 else (outputs > 0).any((0, 2, 3))
+    gradient = weight.grad if weight.grad is not None else torch.zeros_like(weight)
+    numbers = (outputs.mean(), outputs.std(), 1 - positive.double().mean(), gradient.mean(), gradient.std())
+    return Layer(name, *map(float, numbers))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON knows no infinity
+    return value

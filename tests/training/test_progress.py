@@ -1,0 +1,136 @@
+import csv
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from small import data, run_config
+from trainlab.training.history import History
+from trainlab.training.loop import Step, train
+from trainlab.training.progress import SearchProgress, TrainingProgress
+
+
+def row(epoch: int, replica: int = 0) -> dict[str, float]:
+    numbers = {"train_loss": 1.5, "train_accuracy": 0.5, "test_loss": 1.25, "test_accuracy": 0.5625}
+    return {"replica": replica, "epoch": epoch, "lr": 1e-3, **numbers}
+
+
+def test_outside_a_terminal_it_is_one_plain_line_an_epoch() -> None:
+    out = io.StringIO()
+    with TrainingProgress(
+        "small", epochs=2, replicas=1, console=Console(file=out, highlight=False, soft_wrap=True)
+    ) as progress:
+        train(run_config(), data(), on_epoch=progress.epoch, on_step=progress.step)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("small epoch 2/2  loss ")
+    assert "test accuracy" in lines[1]
+    assert "images/s" in lines[1]
+    assert "\x1b" not in out.getvalue()
+
+
+VALIDATION = {"validation_loss": 1.75, "validation_accuracy": 0.4375, "accuracy_gap": 0.0625}
+
+
+def without_test(row: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if not name.startswith("test_")}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        (row(1), "  test loss 1.2500  test accuracy 56.25%"),
+        (without_test(row(1)), ""),
+        (
+            row(1) | VALIDATION,
+            "  validation loss 1.7500  validation accuracy 43.75%  test loss 1.2500  test accuracy 56.25%  gap +6.25%",
+        ),
+        (without_test(row(1)) | VALIDATION, "  validation loss 1.7500  validation accuracy 43.75%  gap +6.25%"),
+        (
+            without_test(row(1)) | VALIDATION | {"accuracy_gap": -0.01, "reward": 0.5, "gradient_norm.head": 1.0},
+            "  validation loss 1.7500  validation accuracy 43.75%  gap -1.00%",
+        ),
+    ],
+)
+def test_a_line_tells_what_was_scored(numbers: dict[str, float], says: str) -> None:
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    with TrainingProgress("small", epochs=2, replicas=1, console=console) as progress:
+        progress.epoch(numbers)
+    assert out.getvalue() == f"small epoch 1/2  loss 1.5000  accuracy 50.00%{says}  0 images/s\n"
+
+
+def test_training_without_test_images_and_with_validation_is_shown() -> None:
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    with TrainingProgress("small", epochs=2, replicas=2, console=console) as progress:
+        config = run_config(validation=0.25, replicas=2)
+        train(config, data()._replace(test=None), on_epoch=progress.epoch, on_step=progress.step)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert " validation accuracy " in line
+        assert " gap " in line
+        assert " test " not in line
+    assert progress.images == 2 * 2 * 30  # a quarter of 40 images is held out
+
+
+def test_the_bar_shows_what_was_scored() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=150, legacy_windows=False)
+    with TrainingProgress("small", epochs=2, replicas=1, console=console) as progress:
+        assert progress._bar is not None
+        for numbers, says in (
+            (row(1) | VALIDATION, "loss 1.234  validation 43.8%  test 56.2%  "),
+            (without_test(row(1)) | VALIDATION, "loss 1.234  validation 43.8%  "),
+            (without_test(row(1)), "loss 1.234  "),
+        ):
+            progress.epoch(numbers)
+            progress._looked -= 1  # a second ago
+            progress.step(Step(replica=0, epoch=2, done=5, steps=10, images=64, loss=torch.tensor(1.234)))
+            shown = progress._bar.tasks[0].fields["numbers"]
+            assert shown.startswith(says)
+            assert shown.removeprefix(says)[0].isdecimal()
+    assert progress.images == 3 * 64
+
+
+def test_in_a_terminal_a_bar_shows_loss_speed_and_time_left() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120, legacy_windows=False)
+    with TrainingProgress("small", epochs=2, replicas=3, console=console) as progress:
+        progress.epoch(row(1))
+        progress._looked -= 1  # a second ago
+        progress.step(Step(replica=1, epoch=2, done=5, steps=10, images=64, loss=torch.tensor(1.234)))
+        assert progress._bar is not None
+        task = progress._bar.tasks[0]
+        assert (task.completed, task.total) == (1 * 20 + 10 + 5, 60)
+    shown = out.getvalue()
+    for words in ("small replica 2/3 epoch 2/2", "loss 1.234", "test 56.2%", "images/s"):
+        assert words in shown
+
+
+def test_the_history_is_on_disk_after_each_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "plots" / "small.csv"
+    history = History(path)
+    seen = []
+    for epoch in (1, 2):
+        history.add({**row(epoch), "reward": 0.25})
+        seen.append(list(csv.DictReader(path.read_text().splitlines())))
+    assert [len(rows) for rows in seen] == [1, 2]
+    assert list(seen[1][1].items())[:2] == [("replica", "0"), ("epoch", "2")]
+    assert seen[1][1]["reward"] == "0.25"
+    assert b"\r" not in path.read_bytes()
+
+
+def test_a_search_shows_a_line_a_trial_and_a_bar_in_a_terminal_alone() -> None:
+    for terminal in (False, True):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=terminal, width=100, highlight=False, soft_wrap=True)
+        with SearchProgress(console) as progress:
+            progress.trial("round 1 (rate) trial 1/2", epochs=2)
+            progress.step(Step(replica=0, epoch=1, done=1, steps=4, images=8, loss=torch.tensor(1.0)))
+            progress.say("lr 0.1 [not markup]")
+        assert "lr 0.1 [not markup]" in out.getvalue()
+        assert ("round 1 (rate) trial 1/2" in out.getvalue()) == terminal
+        assert ("\x1b" in out.getvalue()) == terminal
