@@ -15,7 +15,7 @@ import torch  # noqa: E402
 from trainlab import config  # noqa: E402
 from trainlab.config import RunConfig  # noqa: E402
 from trainlab.data import stored  # noqa: E402
-from trainlab.training.loop import Data  # noqa: E402
+from trainlab.data.stored import Data  # noqa: E402
 
 
 def run_config(run: str, precision: str, **changes: object) -> RunConfig:

@@ -10,7 +10,7 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from trainlab.config import RunConfig
-from trainlab.training.loop import Data
+from trainlab.data.stored import Data
 
 
 class Net(nn.Module):

@@ -7,30 +7,30 @@ from pathlib import Path
 
 import _start  # noqa: F401
 from trainlab import config
-from trainlab.cli import Run, Under, run_stage
+from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.evaluation import plots
 from trainlab.files import write_text
 from trainlab.training import checks, model_file
 
 
-def main(run: Run, under: Under = Path()) -> None:
+def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     """Check one run before it is trained: initial loss, gradients, whether it learns 100 images, statistics of its layers."""
-    settings = config.load(config.find(under / "configs", run))
-    expects = config.load_checks(under / "configs/checks" / f"{run}.yaml")
-    images = stored.load(Path("data/normalized/train.safetensors"))
-    teacher = model_file.load(under / "models" / f"{settings.teacher}.safetensors") if settings.teacher else None
+    settings = config.load(config.find(Path("configs"), run))
+    expects = config.load_checks(Path("configs/checks") / f"{run}.yaml")
+    images = stored.load(data / "train.safetensors")
+    teacher = model_file.load(Path("models") / f"{settings.teacher}.safetensors") if settings.teacher else None
 
     report = checks.check(settings, expects, images, teacher)
 
-    report.save(under / "metrics/checks" / f"{run}.json")
-    plots.layers(report.layers, title=run, caption=report.caption()).save(under / "plots/checks" / f"{run}.png")
+    report.save(Path("metrics/checks") / f"{run}.json")
+    plots.layers(report.layers, title=run, caption=report.caption()).save(Path("plots/checks") / f"{run}.png")
     if report.because:
         print(f"{run}: measured by a rule of its own: {report.because}")
     for result in report.results:
         print(f"{run}: {result.name}: {'passed' if result.passed else 'FAILED'}: {result.says}")
     report.raise_problems()
-    write_text(under / "checks" / f"{run}.passed", "passed\n")  # the same whatever was measured: see dvc.yaml
+    write_text(Path("checks") / f"{run}.passed", "passed\n")  # the same whatever was measured: see dvc.yaml
 
 
 if __name__ == "__main__":

@@ -11,20 +11,18 @@ from typing import Annotated, Any
 import typer
 
 import _start  # noqa: F401
-from trainlab.cli import Under, run_stage
+from trainlab.cli import run_stage
 from trainlab.evaluation import comparison, plots
 from trainlab.files import write_text
 
 
-def main(
-    suite: Annotated[str, typer.Argument(help="Name of the suite, as in params.yaml.")], under: Under = Path()
-) -> None:
+def main(suite: Annotated[str, typer.Argument(help="Name of the suite, as in params.yaml.")]) -> None:
     """Compare the runs of SUITE."""
-    configs = under / "configs" / suite
+    configs = Path("configs") / suite
     runs = comparison.runs_of(configs)
-    metrics = comparison.read_metrics(under / "metrics" / suite, runs)
-    images = comparison.count_images(under / "plots/confusion" / suite, metrics)
-    histories = comparison.read_histories(under / "plots/history" / suite, runs)
+    metrics = comparison.read_metrics(Path("metrics") / suite, runs)
+    images = comparison.count_images(Path("plots/confusion") / suite, metrics)
+    histories = comparison.read_histories(Path("plots/history") / suite, runs)
     curves = comparison.curves(histories)
     table = comparison.table(metrics, images, comparison.settings_of(configs, runs))
     caption = comparison.caption(table, images)
@@ -34,10 +32,10 @@ def main(
     numbers: dict[str, Any] = rounded(dict(zip(table["run"], table["accuracy"], strict=True)))
     if validation := comparison.validation_accuracies(histories):
         numbers["validation-accuracy"] = rounded(validation)
-    write_text(under / "metrics" / f"{suite}.json", json.dumps(numbers, indent=2) + "\n")
-    write_text(under / "metrics" / f"{suite}.csv", comparison.as_csv(table))
+    write_text(Path("metrics") / f"{suite}.json", json.dumps(numbers, indent=2) + "\n")
+    write_text(Path("metrics") / f"{suite}.csv", comparison.as_csv(table))
 
-    pictures = under / "plots/comparison" / suite
+    pictures = Path("plots/comparison") / suite
     write_text(pictures / "curves.csv", comparison.as_csv(curves))
     plots.curves(curves, title=suite, caption=caption).save(pictures / "curves.png")
     write_text(pictures / "f1.csv", comparison.as_csv(table[["run", "f1_micro", "accuracy_low", "accuracy_high"]]))
@@ -57,7 +55,7 @@ def main(
 
     comparison.show(table, caption)
     directories = ("metrics", "plots/history", "plots/confusion", "plots/confusion_pictures")
-    if old := comparison.leftovers(runs, [under / directory / suite for directory in directories]):
+    if old := comparison.leftovers(runs, [Path(directory) / suite for directory in directories]):
         print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
 
 

@@ -6,7 +6,7 @@ python stages/evaluate.py dropout_conv
 from pathlib import Path
 
 import _start  # noqa: F401
-from trainlab.cli import Run, Under, run_stage
+from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.errors import UserError
 from trainlab.evaluation import plots
@@ -14,11 +14,11 @@ from trainlab.evaluation.metrics import Predictions, evaluate
 from trainlab.training import model_file
 
 
-def main(run: Run, under: Under = Path()) -> None:
+def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     """Score one trained run on the test images: metrics, classification report, confusion matrix, predictions."""
-    trained = model_file.load(under / "models" / f"{run}.safetensors")
+    trained = model_file.load(Path("models") / f"{run}.safetensors")
     suite = trained.config.suite
-    test = stored.load(Path("data/normalized/test.safetensors"))
+    test = stored.load(data / "test.safetensors")
 
     try:
         predictions = Predictions(trained.scores(test), test.labels, tuple(test.classes))
@@ -26,12 +26,12 @@ def main(run: Run, under: Under = Path()) -> None:
         raise UserError(f"run {run} cannot be scored: {error}; its training diverged: try a tenth of its lr") from error
     metrics = evaluate(predictions.scores, test.labels, test.classes)
 
-    predictions.save(under / "predictions" / suite / f"{run}.safetensors")
-    metrics.save(under / "metrics" / suite / f"{run}.json", trained_on=trained.describe())
-    metrics.save_classes(under / "metrics" / suite / f"{run}-classes.csv")
-    metrics.save_confusion(under / "plots/confusion" / suite / f"{run}.csv")
+    predictions.save(Path("predictions") / suite / f"{run}.safetensors")
+    metrics.save(Path("metrics") / suite / f"{run}.json", trained_on=trained.describe())
+    metrics.save_classes(Path("metrics") / suite / f"{run}-classes.csv")
+    metrics.save_confusion(Path("plots/confusion") / suite / f"{run}.csv")
     # Not beside the CSV: `dvc plots` shows every picture in a directory that it draws.
-    plots.confusion(metrics, title=run).save(under / "plots/confusion_pictures" / suite / f"{run}.png")
+    plots.confusion(metrics, title=run).save(Path("plots/confusion_pictures") / suite / f"{run}.png")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,31 @@
 """Stage `per_sample_loss`: how the losses of single images are distributed while a run is trained.
 
-python stages/per_sample_loss.py then_5e_2 --under studies/protocol
+python stages/per_sample_loss.py then_5e_2
 """
 
 from pathlib import Path
 
 import _start  # noqa: F401
 from trainlab import config
-from trainlab.cli import Run, Under, run_stage
+from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.evaluation.comparison import as_csv
 from trainlab.files import write_text
 from trainlab.studies.per_sample_loss import Histograms
-from trainlab.training.loop import Data, train
+from trainlab.training.loop import train
 from trainlab.training.progress import TrainingProgress
 
 
-def main(run: Run, under: Under = Path()) -> None:
+def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     """Train one run, as stage `train` does, and write histograms of the losses of all images; it keeps no model."""
-    settings = config.load(config.find(under / "configs", run))
-    data = Data(*(stored.load(Path("data/normalized") / f"{split}.safetensors") for split in ("train", "test")))
-    histograms = Histograms(settings, data)
+    settings = config.load(config.find(Path("configs"), run))
+    images = stored.load_data(data)
+    histograms = Histograms(settings, images)
 
     with TrainingProgress(run, epochs=settings.epochs, replicas=settings.replicas) as progress:
-        train(settings, data, on_epoch=progress.epoch, on_step=progress.step, on_network=histograms.add)
+        train(settings, images, on_epoch=progress.epoch, on_step=progress.step, on_network=histograms.add)
 
-    write_text(under / "plots/per_sample_loss" / f"{run}.csv", as_csv(histograms.table()))
+    write_text(Path("plots/per_sample_loss") / f"{run}.csv", as_csv(histograms.table()))
 
 
 if __name__ == "__main__":

@@ -10,44 +10,42 @@ from typing import Annotated
 import typer
 
 import _start  # noqa: F401
-from trainlab.cli import run_stage
+from trainlab.cli import DataDirectory, run_stage
 from trainlab.data import stored
 from trainlab.evaluation.comparison import as_csv
 from trainlab.files import directory_written_whole, write_text
 from trainlab.search import engine, params, plots
-from trainlab.training.loop import Data
 from trainlab.training.progress import SearchProgress
-
-UNDER = Path("search")
 
 
 def main(
     trials: Annotated[
         Path,
         typer.Option(envvar="SEARCH_TRIALS", help="SQLite file that keeps the trials; what is in it is not run again."),
-    ] = UNDER / "trials.db",
+    ] = Path("trials.db"),
+    data: DataDirectory = Path("data/normalized"),
 ) -> None:
     """Run the rounds of search/params.yaml and write the winner to search/best.yaml, as a run of params.yaml."""
-    settings = params.load(UNDER / "params.yaml")
-    data = Data(*(stored.load(Path("data/normalized") / f"{split}.safetensors") for split in ("train", "test")))
+    settings = params.load(Path("params.yaml"))
+    images = stored.load_data(data)
 
     with SearchProgress() as progress:
         try:
-            outcome = engine.run(settings, data, trials, progress)
+            outcome = engine.run(settings, images, trials, progress)
         except KeyboardInterrupt:
             progress.say(f"finished trials are kept in {trials}: the same command goes on")
             raise
 
     winner, table = outcome.winner, outcome.table()
-    write_text(UNDER / "trials.csv", as_csv(table))
-    write_text(UNDER / "best.yaml", winner.to_yaml())
+    write_text(Path("trials.csv"), as_csv(table))
+    write_text(Path("best.yaml"), winner.to_yaml())
     result = outcome.result()
-    write_text(UNDER / "result.json", json.dumps(result, indent=2) + "\n")
+    write_text(Path("result.json"), json.dumps(result, indent=2) + "\n")
     timing = {"seconds": round(outcome.seconds(), 1), "trials": len(table), "trained_on": winner.trained_on}
-    write_text(UNDER / "timings.json", json.dumps(timing, indent=2) + "\n")
+    write_text(Path("timings.json"), json.dumps(timing, indent=2) + "\n")
 
     caption = f"{result['validation_images']:,} validation images; one seed a trial; trained on {winner.trained_on}"
-    with directory_written_whole(UNDER / "plots") as directory:
+    with directory_written_whole(Path("plots")) as directory:
         plots.history(outcome, caption=caption).save(directory / "history.png")
         plots.slices(outcome, caption=caption).save(directory / "slices.png")
         if picture := plots.importance(outcome, seed=settings.seed, caption=caption):

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import _start  # noqa: F401
 from trainlab import config
-from trainlab.cli import Run, Under, run_stage
+from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.files import write_text
 from trainlab.training import model_file
 from trainlab.training.history import History
-from trainlab.training.loop import Data, Row, train
+from trainlab.training.loop import Row, train
 from trainlab.training.progress import TrainingProgress
 
 
-def main(run: Run, under: Under = Path()) -> None:
+def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     """Train one run or student of params.yaml and write its model, its history and what it took."""
-    settings = config.load(config.find(under / "configs", run))
+    settings = config.load(config.find(Path("configs"), run))
     suite = settings.suite
-    data = Data(*(stored.load(Path("data/normalized") / f"{split}.safetensors") for split in ("train", "test")))
+    images = stored.load_data(data)
     teacher_outputs = None
     if settings.teacher:  # once for all images: they are the same in each epoch
-        teacher_outputs = model_file.load(under / "models" / f"{settings.teacher}.safetensors").scores(data.train)
-    history = History(under / "plots/history" / suite / f"{run}.csv")
+        teacher_outputs = model_file.load(Path("models") / f"{settings.teacher}.safetensors").scores(images.train)
+    history = History(Path("plots/history") / suite / f"{run}.csv")
 
     began = time.perf_counter()
     with TrainingProgress(run, epochs=settings.epochs, replicas=settings.replicas) as progress:
@@ -35,13 +35,13 @@ def main(run: Run, under: Under = Path()) -> None:
             history.add(row)
             progress.epoch(row)
 
-        trained = train(settings, data, teacher_outputs=teacher_outputs, on_epoch=on_epoch, on_step=progress.step)
+        trained = train(settings, images, teacher_outputs=teacher_outputs, on_epoch=on_epoch, on_step=progress.step)
     seconds = time.perf_counter() - began
 
-    trained.save(under / "models" / f"{run}.safetensors")
+    trained.save(Path("models") / f"{run}.safetensors")
     rate = round(progress.images / seconds)
     timing = {"seconds": round(seconds, 1), "images_per_second": rate, **trained.trained_on}
-    write_text(under / "timings" / suite / f"{run}.json", json.dumps(timing, indent=2) + "\n")
+    write_text(Path("timings") / suite / f"{run}.json", json.dumps(timing, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import numpy as np
 
 from trainlab import config
 from trainlab.config import RunConfig
-from trainlab.data.stored import Dataset
-from trainlab.training.loop import Data
+from trainlab.data.stored import Data, Dataset
 
 PARAMS: dict[str, Any] = {
     "seed": 0,

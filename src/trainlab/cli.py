@@ -13,9 +13,7 @@ import typer
 from trainlab.errors import UserError
 
 Run = Annotated[str, typer.Argument(help="Name of the run, as in params.yaml.")]
-Under = Annotated[
-    Path, typer.Option("--under", help="Where params.yaml and all results are: `studies` for the studies.")
-]
+DataDirectory = Annotated[Path, typer.Option("--data", help="Directory of the normalized data set.")]
 
 
 def run_stage(main: Callable[..., Any]) -> None:

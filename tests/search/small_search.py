@@ -9,9 +9,9 @@ import yaml
 from rich.console import Console
 
 from small import dataset
+from trainlab.data.stored import Data
 from trainlab.search import params
 from trainlab.search.params import Search
-from trainlab.training.loop import Data
 from trainlab.training.progress import SearchProgress
 
 PARAMS: dict[str, Any] = {

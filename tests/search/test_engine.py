@@ -11,10 +11,11 @@ from small import PARAMS as PIPELINE
 from trainlab import config
 from trainlab.data import stored
 from trainlab.data.digits import Digits
+from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.search import engine
 from trainlab.training import model_file
-from trainlab.training.loop import Data, train
+from trainlab.training.loop import train
 
 RATE = PARAMS["space"]["lr"]
 

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 
 from small import PARAMS, data, run_config
 from trainlab.config import resolve
+from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.objectives.sampled_softmax import SampledSoftmax
-from trainlab.training.loop import Data, Row, Step, _generator, _split, train
+from trainlab.training.loop import Row, Step, _generator, _split, train
 
 
 def trained(images: Any = None, **own: Any) -> tuple[Any, list[Row]]:

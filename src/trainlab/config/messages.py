@@ -2,14 +2,12 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from trainlab.component import Component
-from trainlab.errors import UserError
 
 TOGETHER = "together"  # type of an error about values that are fine one by one: its message says it all
 
@@ -107,19 +105,3 @@ def suggest(given: object, known: Iterable[object]) -> str:
     names = [str(name) for name in known]
     close = difflib.get_close_matches(str(given), names, n=1) or [name for name in names if name.startswith(str(given))]
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def repro(stage: str, path: Path) -> str:
-    """The command that runs a stage again, of the pipeline that a file belongs to: that of the nearest dvc.yaml above it."""
-    home = next((parent for parent in path.parents if (parent / "dvc.yaml").is_file()), Path())
-    return f"`dvc repro {stage}`" if home == Path() else f"`dvc repro {home}/dvc.yaml:{stage}`"
-
-
-def missing(path: Path, stage: str) -> UserError:
-    """A file that is not there, and the command of the stage that makes it."""
-    return UserError(f"{path} is missing: run {repro(stage, path)}")
-
-
-def damaged(path: Path, stage: str) -> UserError:
-    """A file that holds something else than its stage wrote, and the command that makes it anew."""
-    return UserError(f"{path} is damaged: delete it, then run {repro(stage, path)}")

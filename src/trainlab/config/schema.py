@@ -18,11 +18,11 @@ import trainlab.objectives
 from trainlab import fingerprint
 from trainlab.component import Component, Strict, merge, one_of
 from trainlab.config import reading
-from trainlab.config.messages import TOGETHER, explain, repro, suggest
+from trainlab.config.messages import TOGETHER, explain, suggest
 from trainlab.data.augmentation import Augmentation
 from trainlab.data.sources import DataConfig
 from trainlab.errors import UserError
-from trainlab.files import directory_written_whole
+from trainlab.files import directory_written_whole, repro
 from trainlab.models.base import Model
 from trainlab.objectives.base import Objective
 from trainlab.optimizers import Optimizer

@@ -6,7 +6,7 @@ A directory holds `train.safetensors` and `test.safetensors` (tensors `images`, 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -59,6 +59,13 @@ class Dataset:
     mean_image: np.ndarray
 
 
+class Data(NamedTuple):
+    """The images that a run learns from, and those that score it (None where something is still being chosen)."""
+
+    train: Dataset
+    test: Dataset | None
+
+
 def save(directory: Path, train: Split, test: Split, classes: list[str]) -> None:
     """Store a data set as ``directory``, whole or not at all; the same images give the same bytes.
 
@@ -89,6 +96,11 @@ def save(directory: Path, train: Split, test: Split, classes: list[str]) -> None
             # Not `save_file`: its error on a full disk is no OSError.
             (aside / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
         write_text(aside / "stats.json", json.dumps(stats, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_data(directory: Path) -> Data:
+    """Load both splits of a stored data set; raises what :func:`load` raises."""
+    return Data(load(directory / "train.safetensors"), load(directory / "test.safetensors"))
 
 
 def load(path: Path) -> Dataset:

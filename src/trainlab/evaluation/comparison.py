@@ -11,8 +11,8 @@ import pandas as pd
 import yaml
 from pandas import DataFrame, Series
 
-from trainlab.config.messages import damaged, missing, repro
 from trainlab.errors import UserError
+from trainlab.files import damaged, missing, repro
 
 CURVES = ["run", "replica", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 

@@ -25,13 +25,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from trainlab import fingerprint
 from trainlab.config import RunConfig
 from trainlab.config.messages import explain
-from trainlab.data.stored import Dataset
+from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.evaluation.metrics import evaluate
 from trainlab.search.params import Round, Search
 from trainlab.search.space import Dimension, Value
 from trainlab.training import devices
-from trainlab.training.loop import Data, Row, build, train
+from trainlab.training.loop import Row, build, train
 from trainlab.training.progress import SearchProgress
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")

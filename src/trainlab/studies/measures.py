@@ -9,9 +9,9 @@ import pandas as pd
 from pandas import DataFrame
 
 from trainlab.config import RunConfig
-from trainlab.config.messages import damaged, missing
 from trainlab.data.stored import Dataset
 from trainlab.errors import UserError
+from trainlab.files import damaged, missing
 from trainlab.models.convnet import Convnet
 from trainlab.training import checks
 from trainlab.training.model_file import TrainedModel

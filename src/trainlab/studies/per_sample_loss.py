@@ -8,11 +8,12 @@ from pandas import DataFrame
 
 from trainlab.config import RunConfig
 from trainlab.data.batches import Batches
+from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.models.base import Network
 from trainlab.training import devices
 from trainlab.training.inference import outputs_of
-from trainlab.training.loop import Data, Row
+from trainlab.training.loop import Row
 
 LOW, HIGH, BINS = 1e-5, 10.0, 60  # ten bins a decade; what lies beyond has a bin of its own on either side
 

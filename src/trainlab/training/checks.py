@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 
 from trainlab.config import CheckConfig, CheckName, RunConfig
 from trainlab.data.batches import Batches
-from trainlab.data.stored import Dataset
+from trainlab.data.stored import Data, Dataset
 from trainlab.data.subsets import stratified
 from trainlab.errors import UserError
 from trainlab.files import write_text
@@ -29,7 +29,7 @@ from trainlab.objectives.softmax_cross_entropy import SoftmaxCrossEntropy
 from trainlab.schedules import Constant
 from trainlab.training import devices, loop
 from trainlab.training.inference import BATCH, outputs_of
-from trainlab.training.loop import Data, Row
+from trainlab.training.loop import Row
 from trainlab.training.model_file import TrainedModel
 
 IMAGES = 1000  # that the initial loss is taken on

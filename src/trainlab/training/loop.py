@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from trainlab.data.batches import Batches
-from trainlab.data.stored import Dataset
+from trainlab.data.stored import Data, Dataset
 from trainlab.data.subsets import stratified
 from trainlab.errors import UserError
 from trainlab.models.base import Network
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from trainlab.config import RunConfig
 
 Row = dict[str, float]  # one line of the history
-
-
-class Data(NamedTuple):
-    """The images that a run learns from, and those that judge it (none where something is still being chosen)."""
-
-    train: Dataset
-    test: Dataset | None
 
 
 class Step(NamedTuple):
