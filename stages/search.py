@@ -58,7 +58,7 @@ def main(
         f" {result['validation_loss']:.4f}, accuracy {result['validation_accuracy']:.2%}; trained again on all training"
         f" images: test accuracy {result['test_accuracy']:.2%}"
     )
-    print(f"{UNDER / 'best.yaml'} goes under `runs:` of params.yaml as it is")
+    print(f"best.yaml goes under `runs:` of params.yaml as it is")
 
 
 if __name__ == "__main__":
