@@ -14,6 +14,9 @@ from trainlab import config
 from trainlab.cli import run_stage
 
 
+TRAIN = Path(__file__).with_name("train.py")
+
+
 def main(
     check: Annotated[bool, typer.Option("--check", help="Only report mistakes; write nothing.")] = False,
     own_data: Annotated[
@@ -24,7 +27,7 @@ def main(
     """Check params.yaml and write the complete configuration of each run to configs/SUITE/RUN.yaml."""
     params = Path("params.yaml")
     values = config.load_params(params)
-    runs = config.resolve(values, where=str(params), data=own_data)
+    runs = config.resolve(values, where=str(params), data=own_data, scripts=[TRAIN])
     if not check:
         config.save_all(runs, Path("configs"), config.resolve_checks(values) if own_data else None)
         for suite in dict.fromkeys(run.suite for run in runs.values()):
