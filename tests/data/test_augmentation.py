@@ -108,5 +108,5 @@ def test_one_generator_gives_each_batch_its_own_chances() -> None:
 
 
 def test_a_crop_wider_than_the_image_is_refused() -> None:
-    with pytest.raises(UserError, match="padding is 9, and images of 9×12 pixels have no more than 8 to reflect"):
+    with pytest.raises(UserError, match="padding is 9; for images of 9×12 pixels it must be at most 8$"):
         Crop(name="crop", padding=9).apply(some(), generator=seeded())

@@ -105,7 +105,7 @@ def test_refuses_what_does_not_go_together(saved, tmp_path, images, labels):
     safetensors.numpy.save_file(
         {name: np.ascontiguousarray(value) for name, value in tensors.items()}, saved / "train.safetensors"
     )
-    with pytest.raises(UserError, match=r"train\.safetensors cannot be used, its .*: delete it, then run `dvc repro"):
+    with pytest.raises(UserError, match=r"train\.safetensors is damaged \(its .*\): delete it, then run `dvc repro"):
         stored.load(saved / "train.safetensors")
 
 
@@ -115,15 +115,15 @@ def test_missing_or_damaged_files(saved, name):
     content = path.read_bytes()
     for damaged in (b"", content[: len(content) // 2], b"[]", b"\xff" * 100):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=rf"{name} cannot be used, it is damaged: .*`dvc repro normalize`$"):
+        with pytest.raises(UserError, match=rf"{name} is damaged \(.*\): delete it, then run `dvc repro normalize`$"):
             stored.load(saved / "train.safetensors")
     path.unlink()
-    with pytest.raises(UserError, match=rf"{name} does not exist: run `dvc repro normalize`$"):
+    with pytest.raises(UserError, match=rf"{name} is missing: run `dvc repro normalize`$"):
         stored.load(saved / "train.safetensors")
 
 
 def test_refuses_images_of_other_statistics(saved, tmp_path):
     stored.save(tmp_path / "large", split(size=16), split(size=16), CLASSES)
     (saved / "train.safetensors").write_bytes((tmp_path / "large" / "train.safetensors").read_bytes())
-    with pytest.raises(UserError, match=r"its images do not go with stats\.json"):
+    with pytest.raises(UserError, match=r"its images do not match stats\.json"):
         stored.load(saved / "train.safetensors")

@@ -49,5 +49,5 @@ def test_all_images_are_a_part_too() -> None:
 
 @pytest.mark.parametrize("count", [-1, 0, 13])
 def test_a_count_out_of_range_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match="between 1 and all"):
+    with pytest.raises(ValueError, match=r"count must be from 1 to 12$"):
         stratified(np.arange(12) % 5, count, np.random.default_rng(0))

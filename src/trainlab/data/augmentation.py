@@ -1,7 +1,7 @@
-"""Random changes to the training images that leave their class: one small class each, named in the list `augmentation:`.
+"""Random transformations of the training images, selected by name in the list `augmentation:`.
 
-Images are floats ``[batch, channels, height, width]``, channels last, already scaled as the model sees them. Every image has
-chances of its own, and all of a batch are changed at once, on the device where they are.
+Images are floats ``[batch, channels, height, width]``, channels last, after normalization. The random draws are independent
+per image; a whole batch is transformed at once, on its device.
 """
 
 from typing import Literal
@@ -17,50 +17,53 @@ Draws = dict[str, Tensor]
 
 
 class _Augmentation(Component):
+    """Base class: draw the random numbers, then transform the images."""
+
     def apply(self, images: Tensor, *, generator: Generator) -> Tensor:
-        """The images changed at random, channels last; ``images`` stay as they are.
+        """Return randomly transformed images, channels last; ``images`` is not modified.
 
         Parameters
         ----------
         images
             ``[batch, channels, height, width]``, float, channels last.
         generator
-            On the images' device.
+            Source of the random draws, on the images' device.
         """
         return self.change(images, self.draw(images.shape, generator=generator))
 
     def draw(self, shape: torch.Size, *, generator: Generator) -> Draws:
-        """Every random number for images of this shape, one row an image."""
+        """Return all random numbers for images of this shape, one row per image."""
         raise NotImplementedError
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        """The images as these draws want them."""
+        """Return the images transformed by these draws."""
         raise NotImplementedError
 
 
 class Flip(_Augmentation):
-    """Mirror half of the images, left to right."""
+    """Mirror each image left to right with probability 0.5."""
 
     name: Literal["flip"]
 
     def draw(self, shape: torch.Size, *, generator: Generator) -> Draws:
-        """``flip``: ``[batch]``, bool."""
+        """Return ``flip``: whether to mirror each image, ``[batch]``, bool."""
         return {"flip": torch.rand(shape[0], device=generator.device, generator=generator) < 0.5}
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
+        """Return the images, mirrored where ``flip`` is true."""
         return torch.where(draws["flip"][:, None, None, None], images.flip(3), images)
 
 
 class Crop(_Augmentation):
-    """Shift each image by up to `padding` pixels in both directions, every shift equally likely.
+    """Shift each image by up to `padding` pixels in both directions; all shifts are equally likely.
 
-    That is a crop of the original size from the image padded on all sides. The padding is the image's own reflection (the
-    border itself not repeated) as in airbench, and not black, so that it looks the same under every kind of `inputs`.
+    This is a crop of the original size from the image padded on all sides. The image is padded with its own reflection
+    (without repeating the border), as in airbench. Padding with zeros would look different under each kind of `inputs`.
 
     Parameters
     ----------
     padding
-        In pixels; at least 1, and less than the images' height and width.
+        Pixels, at least 1 and less than the images' height and width.
 
     References
     ----------
@@ -72,22 +75,29 @@ class Crop(_Augmentation):
     padding: int = Field(ge=1)
 
     def draw(self, shape: torch.Size, *, generator: Generator) -> Draws:
-        """``top`` and ``left``: ``[batch]``, the crop's corner in the padded image, from 0 to 2 · padding."""
+        """Return ``top`` and ``left``: the crop's corner in the padded image, ``[batch]``, int64, 0 to 2 · padding."""
         return {side: _below(2 * self.padding + 1, shape[0], generator) for side in ("top", "left")}
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
+        """Return the crops.
+
+        Raises
+        ------
+        UserError
+            If the padding is not less than the images' height and width.
+        """
         batch, channels, height, width = images.shape
         if self.padding >= min(height, width):
             raise UserError(
-                f"augmentation crop: padding is {self.padding}, and images of {height}×{width} pixels have no more than"
-                f" {min(height, width) - 1} to reflect; lower padding"
+                f"augmentation crop: padding is {self.padding}; for images of {height}×{width} pixels it must be at"
+                f" most {min(height, width) - 1}"
             )
         device = images.device
         columns = _reflected(torch.arange(-self.padding, width + self.padding, device=device), width)
         rows = _reflected(
             torch.arange(-self.padding, height - self.padding, device=device) + draws["top"][:, None], height
         )
-        # In channels-last memory a row of a crop is one stretch: a view of all stretches, and one gather of whole rows.
+        # In channels-last memory a row of a crop is contiguous: make a view of all possible rows, then one gather.
         padded = images.permute(0, 2, 3, 1).index_select(2, columns).view(batch, height, -1)
         stretches = padded.unfold(2, width * channels, channels)  # [batch, height, 2 · padding + 1, width · channels]
         which = torch.arange(batch, device=device)[:, None]
@@ -96,14 +106,15 @@ class Crop(_Augmentation):
 
 
 class Cutout(_Augmentation):
-    """Set a square to 0 around a random pixel of each image; what lies outside of the image is cut off.
+    """Set a square around a random pixel of each image to 0; the square is clipped at the image border.
 
-    0 is the mean in standardized and mean-free inputs, and black in raw ones.
+    0 is the mean of standardized and mean-subtracted inputs, and black in raw inputs.
 
     Parameters
     ----------
     size
-        The square's side in pixels, at least 1; of an even size, the centre is the pixel right of and below the middle.
+        Side length of the square in pixels, at least 1. If it is even, the centre is the pixel right of and below the
+        middle.
 
     References
     ----------
@@ -114,29 +125,30 @@ class Cutout(_Augmentation):
     size: int = Field(ge=1)
 
     def draw(self, shape: torch.Size, *, generator: Generator) -> Draws:
-        """``row`` and ``column`` of the centre: ``[batch]``, uniform over the image's pixels."""
+        """Return ``row`` and ``column`` of the centre: ``[batch]``, int64, uniform over the image's pixels."""
         batch, _, height, width = shape
         return {"row": _below(height, batch, generator), "column": _below(width, batch, generator)}
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
+        """Return the images with the squares set to 0."""
         height, width = images.shape[2:]
         rows = self._covered(height, draws["row"])[:, None, :, None]
         columns = self._covered(width, draws["column"])[:, None, None, :]
-        return images.clone().masked_fill_(rows & columns, 0)  # without the clone, memory is channels first
+        return images.clone().masked_fill_(rows & columns, 0)  # out of place, the result would not be channels last
 
     def _covered(self, length: int, centre: Tensor) -> Tensor:
-        """Which of ``length`` rows (or columns) the square covers: ``[batch, length]``."""
+        """Return which of ``length`` rows (or columns) the square covers: ``[batch, length]``, bool."""
         offset = torch.arange(length, device=centre.device) - (centre[:, None] - self.size // 2)
         return (offset >= 0) & (offset < self.size)
 
 
 def _below(limit: int, count: int, generator: Generator) -> Tensor:
-    """``count`` whole numbers from 0 to ``limit`` − 1, each equally likely."""
+    """Return ``count`` integers drawn uniformly from 0 to ``limit`` − 1."""
     return torch.randint(limit, (count,), device=generator.device, generator=generator)
 
 
 def _reflected(position: Tensor, length: int) -> Tensor:
-    """Positions just outside of 0 … length − 1, mirrored at the first and the last one."""
+    """Return positions mirrored at 0 and ``length`` − 1; positions inside are unchanged."""
     return length - 1 - (length - 1 - position.abs()).abs()
 
 

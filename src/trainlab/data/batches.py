@@ -1,4 +1,4 @@
-"""Batches in memory: all images on the training device as bytes, made into normalized floats a batch at a time."""
+"""Batches in memory: all images are stored on the training device as uint8 and normalized to floats per batch."""
 
 import numpy as np
 import torch
@@ -8,23 +8,24 @@ from trainlab.data.stored import Dataset
 
 
 class Batches:
-    """The images of one split on a device.
+    """The images of one split, on a device.
 
     Parameters
     ----------
     dataset
-        Images and labels, and the statistics of the *training* images.
+        Images, labels, and the statistics of the *training* images.
     inputs
-        `raw`: pixel values in [0, 1]. `channel_mean`: minus the channel's mean. `mean_image`: minus the mean image.
-        `standardized`: minus the channel's mean, over its standard deviation. All of the training images.
+        Normalization, with the statistics of the training images. `raw`: pixel values in [0, 1]. `channel_mean`: the
+        channel's mean is subtracted. `mean_image`: the mean image is subtracted. `standardized`: the channel's mean is
+        subtracted, and the result is divided by the channel's standard deviation (1 for a constant channel).
     device
-        Where the images live and the batches come from.
+        Device of the stored images and of the batches.
     """
 
     def __init__(self, dataset: Dataset, *, inputs: str, device: torch.device) -> None:
         count, channels, height, width = dataset.images.shape
         self.shape = (channels, height, width)
-        # Channels last, one row an image: a batch is then one gather and one multiply-add over dense memory.
+        # Channels last, one row per image: a batch is then one gather and one multiply-add over dense memory.
         rows = np.ascontiguousarray(dataset.images.transpose(0, 2, 3, 1)).reshape(count, -1)
         self._rows = torch.from_numpy(rows).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
@@ -35,11 +36,24 @@ class Batches:
         return len(self.labels)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images ``[batch, channels, height, width]`` (float32, channels last) and labels ``[batch]`` at these positions."""
+        """Return the images and labels at the given positions.
+
+        Parameters
+        ----------
+        index
+            Positions, ``[batch]``, int64, on the device.
+
+        Returns
+        -------
+        images
+            ``[batch, channels, height, width]``, float32, channels last.
+        labels
+            ``[batch]``, int64.
+        """
         return self._images(self._rows.index_select(0, index)), self.labels.index_select(0, index)
 
     def slice(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The same for a range of positions."""
+        """Return the images and labels at positions ``start`` to ``stop - 1``, as :meth:`take` does."""
         return self._images(self._rows[start:stop]), self.labels[start:stop]
 
     def _images(self, rows: Tensor) -> Tensor:
@@ -49,13 +63,13 @@ class Batches:
 
 
 def _scale_and_shift(dataset: Dataset, inputs: str) -> tuple[np.ndarray, np.ndarray]:
-    """What each byte of an image's row is multiplied by, and what is added then."""
+    """Return the factor and the offset that normalize each byte of an image's row, ``[height * width * channels]``."""
     channels, height, width = dataset.images.shape[1:]
     mean, std = np.zeros((height, width, channels)), np.ones((height, width, channels))
     if inputs in ("channel_mean", "standardized"):
         mean += dataset.mean
     if inputs == "standardized":
-        # A channel that never changes says nothing: it becomes 0.
+        # A constant channel has a standard deviation of 0 and becomes 0.
         std *= [value if value > 0 else 1.0 for value in dataset.std]
     if inputs == "mean_image":
         mean = dataset.mean_image.transpose(1, 2, 0).astype(np.float64)
