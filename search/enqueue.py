@@ -17,7 +17,7 @@ import typer
 
 from trainlab import config
 from trainlab.cli import Run, run_stage
-from trainlab.component import merge
+from trainlab.config.inheritance import merge
 from trainlab.config.messages import suggest
 from trainlab.errors import UserError
 from trainlab.search import params

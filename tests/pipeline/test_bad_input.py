@@ -32,7 +32,7 @@ def test_each_mistake_in_params_has_its_line(data_repo):
         ("runs.norm_inputs.model.name", "'tf_cn'", "tf_cnn"),
         ("runs.lr_schedule.suite", "'trick'", "one of: tricks"),
         ("runs.weight_decay.optimizer.weight_decay", "-1", "greater than or equal to 0"),
-        ("runs.Init", "not a name", "small letters"),
+        ("runs.Init", "not a valid name", "small letters"),
     ]
     for words in expected:
         matching = [line for line in lines if all(word in line for word in words) and f" {words[0]} " in line]

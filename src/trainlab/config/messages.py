@@ -1,4 +1,4 @@
-"""What pydantic found wrong with parameters, said in a line each: the key's path, its value, what would be right."""
+"""Turn pydantic's errors into one line per mistake: the key's path, its value, what is allowed."""
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,22 +9,22 @@ from pydantic import BaseModel, ValidationError
 
 from trainlab.component import Component
 
-TOGETHER = "together"  # type of an error about values that are fine one by one: its message says it all
+TOGETHER = "together"  # type of an error about values that are valid on their own: its message is complete
 
 
 def explain(
     error: ValidationError, schema: type[BaseModel], path_of: Callable[[Sequence[str]], str] = ".".join
 ) -> Iterator[str]:
-    """One line a mistake.
+    """Yield one line per mistake.
 
     Parameters
     ----------
     error
-        What validating against ``schema`` raised.
+        The error that validation against ``schema`` raised.
     schema
-        The class that the values should have fitted.
+        The class that the values were validated against.
     path_of
-        From the keys that lead to a value to the place where the user wrote it.
+        Maps the keys that lead to a value to the path that the user wrote.
     """
     for item in error.errors(include_url=False):
         keys, owner = _walk(schema, item["loc"])
@@ -54,7 +54,7 @@ def explain(
             case "list_type":
                 of_what = " of names or blocks of keys" if _by_name(owner.model_fields[keys[-1]]) else ""
                 yield f"{where} is {value!r}: it must be a list{of_what}"
-            case _ if isinstance(value, Mapping):  # its keys do not go together
+            case _ if isinstance(value, Mapping):  # its keys cannot be combined
                 yield f"{where}: {item['msg']}"
             case _:
                 yield f"{where} is {value!r}: {item['msg'].replace('Input', 'it').replace('String', 'it')}"
@@ -67,41 +67,39 @@ def _what(annotation: Any) -> str:
 
 
 def _walk(schema: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str], type[BaseModel]]:
-    """The keys as written in params.yaml (pydantic adds the part's name after a block's key), and the class they are in."""
+    """Return the keys as in params.yaml, and the class of the innermost; pydantic adds a component's name to its key."""
     keys: list[str] = []
     owner = schema
     rest = [str(step) for step in loc]
     while rest:
         key = rest.pop(0)
         keys.append(key)
-        if rest and rest[0].isdecimal():  # of a list
+        if rest and rest[0].isdecimal():  # the position in a list
             keys[-1] += f"[{rest.pop(0)}]"
         if rest and key in owner.model_fields:
-            parts = _by_name(owner.model_fields[key])
-            tag = rest.pop(0) if rest[0] in parts and len(parts) > 1 else next(iter(parts), None)
-            owner = parts.get(tag, owner) if tag else owner
+            allowed = _by_name(owner.model_fields[key])
+            tag = rest.pop(0) if rest[0] in allowed and len(allowed) > 1 else next(iter(allowed), None)
+            owner = allowed.get(tag, owner) if tag else owner
     return keys, owner
 
 
 def _by_name(annotation: Any) -> dict[str, type[Component]]:
-    """The part classes that a field's type admits, each by its `name`."""
-    return {
-        name: part for part in _components_of(annotation) for name in get_args(part.model_fields["name"].annotation)
-    }
+    """Return the component classes that a field's type allows, by `name`."""
+    return {name: cls for cls in _components_of(annotation) for name in get_args(cls.model_fields["name"].annotation)}
 
 
 def _components_of(annotation: Any) -> list[type[Component]]:
-    """The part classes that a field's type admits."""
+    """Return the component classes that a field's type allows."""
     annotation = getattr(annotation, "annotation", annotation)
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, Component) else []
     if get_origin(annotation) in (Union, UnionType, Annotated, list):
-        return [part for inner in get_args(annotation) for part in _components_of(inner)]
+        return [cls for inner in get_args(annotation) for cls in _components_of(inner)]
     return []
 
 
 def suggest(given: object, known: Iterable[object]) -> str:
-    """`` (did you mean X?)`` where one of the known names is close to the given one, and nothing otherwise."""
+    """Return `` (did you mean X?)`` if one of the known names is close to the given one, else an empty string."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(str(given), names, n=1) or [name for name in names if name.startswith(str(given))]
     return f" (did you mean {close[0]}?)" if close else ""

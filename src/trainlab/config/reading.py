@@ -1,71 +1,87 @@
-"""Reading params.yaml and the configurations made from it: YAML as people write it, mistakes as one line."""
+"""Read and write YAML 1.2 as plain values: dict, list, str, int, float, bool and None.
 
-import re
-from collections.abc import Mapping
+YAML 1.2 is what DVC reads too. It differs from YAML 1.1 (PyYAML): ``2e-3`` is a number, ``010`` is ten, and ``on``,
+``off``, ``yes`` and ``no`` are strings.
+"""
+
+import io
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from trainlab.errors import UserError
 
 
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-def _mapping_without_twins(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, yaml.Node] = {}
-    for key, _ in node.value:
-        name = loader.construct_object(key)
-        if name in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {name!r} stands twice in one block", key.start_mark
-            )
-        seen[name] = key
-    return loader.construct_mapping(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_twins)
-
-
 def load(path: Path, next_step: str) -> dict[str, Any]:
-    """Read a YAML file of keys and values; `2e-3` is a number, and a key that stands twice is an error.
+    """Read a YAML file that contains one mapping.
 
     Parameters
     ----------
     path
         The file.
     next_step
-        What the user should do where the file is missing or empty.
+        What the user should do if the file is missing or empty.
 
     Raises
     ------
     UserError
-        Where the file is missing, is not YAML, or holds something else than keys and values.
+        If the file is missing, is not valid YAML (a duplicate key included), or does not contain a mapping. The message
+        names the file and the line.
     """
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a subclass of SafeLoader
+        loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {next_step}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise UserError(f"{path}:{line} {getattr(error, 'problem', error)}; correct the YAML there") from error
+    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2024-13-01
+        raise UserError(f"{path}: {_explain(error)}; correct the YAML there") from error
     if not isinstance(loaded, dict):
         raise UserError(f"{path} must hold keys and values: {next_step}")
-    return with_numbers(loaded)
+    return loaded
 
 
-_SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+def _explain(error: Exception) -> str:
+    """Return one line: where the mistake is, and what it is."""
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark else ""
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if isinstance(error, DuplicateKeyError):  # without the two values, which may be long
+        problem = problem.partition(" with value ")[0].removeprefix("found ")
+    return f"{line}{problem}"
 
 
-def with_numbers(value: Any) -> Any:
-    """The same values, with strings such as `2e-3` as numbers, which they are to everyone but YAML 1.1."""
-    if isinstance(value, Mapping):
-        return {key: with_numbers(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [with_numbers(inner) for inner in value]
-    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
-        return float(value)
-    return value
+def dump(value: Any, *, flow_leaves: bool = False) -> str:
+    """Return a value as YAML text, its keys in their own order.
+
+    Parameters
+    ----------
+    value
+        Nested dict, list, str, int, float, bool and None.
+    flow_leaves
+        Whether to write the innermost blocks on one line, as ``{name: adam, eps: 1.0e-08}``.
+    """
+    yaml: Any = YAML(typ="safe", pure=True)  # its annotations are narrower than what it takes
+    yaml.Representer = _Representer
+    yaml.default_flow_style = None if flow_leaves else False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.width = 1_000_000  # never break a line
+    text = io.StringIO()
+    yaml.dump(value, text)
+    return text.getvalue()
+
+
+class _Representer(SafeRepresenter):
+    """Write 1e-8 as ``1.0e-08``, which is a number in YAML 1.1 too."""
+
+    def represent_float(self, data: float) -> ScalarNode:
+        node = super().represent_float(data)
+        if "e" in node.value and "." not in node.value:
+            node.value = node.value.replace("e", ".0e")
+        return node
+
+
+_Representer.add_representer(float, _Representer.represent_float)

@@ -14,8 +14,9 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 from pydantic import BaseModel, Field, ValidationError
 
-from trainlab.component import Component, Strict, merge, one_of
+from trainlab.component import Component, Strict, one_of
 from trainlab.config import RunConfig, reading
+from trainlab.config.inheritance import merge
 from trainlab.config.messages import explain, suggest
 from trainlab.errors import UserError
 from trainlab.search.space import AnyDimension, Space, Value, grid
