@@ -20,10 +20,15 @@ RECORD = "trainlab"  # the one metadata key of a tensor file
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write a file to; it takes the place of ``path`` when the block ends without an error.
+    """Yield a temporary path to write a file to; it replaces ``path`` when the block ends without an error.
 
-    The file is written beside its destination (same file system, so the rename is atomic), in directories that are
-    made where missing. After an error nothing is left behind and what stood at ``path`` still stands.
+    The temporary file is in the directory of ``path``, so that the rename is atomic. Missing directories are created.
+    After an error, the temporary file is deleted and ``path`` is unchanged.
+
+    Parameters
+    ----------
+    path
+        The file. The temporary path has the same suffix, because some writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -31,7 +36,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     aside = Path(name)
     try:
         yield aside
-        aside.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for everyone who may read the project
+        aside.chmod(0o666 & ~_umask())  # mkstemp creates files that only their owner can read
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -39,7 +44,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def directory_written_whole(path: Path) -> Iterator[Path]:
-    """Give an empty directory to fill; it takes the place of the directory ``path`` when the block ends without an error."""
+    """Yield an empty temporary directory to fill; it replaces the directory ``path`` when the block ends without an error.
+
+    After an error, the temporary directory is deleted and ``path`` is unchanged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
@@ -53,7 +61,7 @@ def directory_written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8, Unix line ends) whole or not at all."""
+    """Write a text file (UTF-8, Unix line ends) completely or not at all."""
     with written_whole(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
@@ -61,16 +69,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON (UTF-8) completely or not at all.
 
+    Parameters
+    ----------
+    path
+        The file.
+    value
+        Dictionaries, lists, strings, finite numbers, booleans and None. The order of keys is kept.
+
     Raises
     ------
     ValueError
-        If the value holds a NaN or an infinity, which JSON does not have.
+        If the value contains a NaN or an infinity, which JSON does not have.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, np.ndarray]", record: Mapping[str, Any] | None = None) -> None:
-    """Write arrays as safetensors, completely or not at all; the same arrays and record give the same bytes.
+    """Write arrays as safetensors completely or not at all; the same arrays and record give the same bytes.
 
     Parameters
     ----------
@@ -79,20 +94,20 @@ def write_tensors(path: Path, tensors: "Mapping[str, np.ndarray]", record: Mappi
     tensors
         Arrays by name.
     record
-        What else the file says, as plain values. All of it is one JSON string under one metadata key, because safetensors
-        writes several keys in random order (its issue 584).
+        Metadata of plain values. It is stored as one JSON string under one metadata key, because safetensors writes
+        several keys in random order (safetensors issue 584).
     """
     import safetensors.numpy
 
     contiguous = {name: array if array.flags.c_contiguous else array.copy(order="C") for name, array in tensors.items()}
     metadata = None if record is None else {RECORD: json.dumps(record, sort_keys=True, ensure_ascii=False)}
     with written_whole(path) as aside:
-        # As bytes, because the error of `save_file` on a full disk is no OSError.
+        # `save_file` on a full disk raises an error that is not an OSError.
         aside.write_bytes(safetensors.numpy.save(contiguous, metadata))
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, np.ndarray], dict[str, Any]]":
-    """Read what :func:`write_tensors` wrote: arrays by name, and the record (empty where there is none).
+    """Return what :func:`write_tensors` wrote: the arrays by name, and the record (empty if the file has none).
 
     Raises
     ------
@@ -116,43 +131,53 @@ def read_tensors(path: Path) -> "tuple[dict[str, np.ndarray], dict[str, Any]]":
 
 @contextmanager
 def reading(path: Path, stage: str) -> Iterator[None]:
-    """Turn a missing or damaged file into an error that names the command that writes it.
+    """Replace errors of a block that reads a file by one line that names the command that writes the file.
 
     Parameters
     ----------
     path
-        The file that is read inside the block.
+        The file that the block reads.
     stage
         The DVC stage that writes it, such as ``compare@tricks``.
 
     Raises
     ------
     UserError
-        In place of FileNotFoundError, and of ValueError, KeyError, TypeError and the like, which wrong content causes.
+        Instead of FileNotFoundError if the file is missing, and instead of ValueError, LookupError, TypeError and
+        AttributeError, which unexpected content causes.
     """
     try:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run {repro(stage, path)}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it, then run {repro(stage, path)}") from error
+        raise UserError(f"{path} is damaged ({_reason(error)}): delete it, then run {repro(stage, path)}") from error
 
 
 def repro(stage: str, path: Path) -> str:
-    """Return the command that runs a stage again, in the DVC project that a file belongs to: its nearest dvc.yaml above."""
+    """Return the command that runs a stage of the DVC project of a file, that is of the nearest dvc.yaml above it."""
     home = next((parent for parent in path.parents if (parent / "dvc.yaml").is_file()), Path())
     return f"`dvc repro {stage}`" if home == Path() else f"`dvc --cd {home} repro {stage}`"
 
 
+def _reason(error: Exception) -> str:
+    """Return the message of an error as one line."""
+    if isinstance(error, KeyError):  # its message is only the key
+        return f"it has no {error}"
+    return " ".join(str(error).split())
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
 def missing(path: Path, stage: str) -> UserError:
+    """Temporary."""
     return UserError(f"{path} is missing: run {repro(stage, path)}")
 
 
 def damaged(path: Path, stage: str) -> UserError:
+    """Temporary."""
     return UserError(f"{path} is damaged: delete it, then run {repro(stage, path)}")
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # the only way to read it is to set it
-    os.umask(mask)
-    return mask
