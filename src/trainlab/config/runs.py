@@ -1,6 +1,6 @@
 """Resolve params.yaml into one configuration per run; write and read these configurations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,9 @@ def load_params(path: Path) -> dict[str, Any]:
     return reading.load(path, "run this in the root of the project")
 
 
-def resolve(params: Mapping[str, Any], *, where: str = "params.yaml", data: bool = True) -> dict[str, RunConfig]:
+def resolve(
+    params: Mapping[str, Any], *, where: str = "params.yaml", data: bool = True, scripts: Sequence[Path] = ()
+) -> dict[str, RunConfig]:
     """Validate the content of a params.yaml and return the complete configuration of every run.
 
     Parameters
@@ -41,6 +43,8 @@ def resolve(params: Mapping[str, Any], *, where: str = "params.yaml", data: bool
         The file's name in error messages.
     data
         Whether the blocks `data` and `checks` are required; studies have none.
+    scripts
+        The scripts that train a run: part of the fingerprint in each configuration.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def resolve(params: Mapping[str, Any], *, where: str = "params.yaml", data: bool
     runs = {}
     for run, own in {**params["runs"], **params["students"]}.items():
         config = RunConfig.model_validate(run_values(params, run, own))
-        code = fingerprint.of_run(config.components())
+        code = fingerprint.of_run(config.components(), scripts, RunConfig)
         runs[run] = config.model_copy(update={"code": code})
     return runs
 
