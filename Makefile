@@ -1,19 +1,21 @@
-# trainlab: `make demo` shows the whole pipeline on embedded data, `make repro` runs it on CIFAR-10.
+# trainlab: `make demo` runs the whole pipeline on a small data set, `make repro` runs it on CIFAR-10.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 SETUP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# Counting users is DVC's default; a pipeline that runs in CI and class rooms should not phone anyone.
+# DVC counts its users by default; a pipeline for CI and class rooms should not.
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo repro search queue studies protocol test lint bench lock clean
+.PHONY: help setup check demo repro search queue studies quick test fuzz mutants lint bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# `venv --clear` would empty the directory that a link points to, which may be another project's environment.
 $(SETUP): requirements.lock
+	@test ! -L $(VENV) || { echo "$(VENV) is a symbolic link: remove it, then run make again (its target stays as it is)"; exit 1; }
 	@test -n "$(PYTHON)" || { echo "trainlab needs Python 3.11, 3.12 or 3.13: install one, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -21,7 +23,7 @@ $(SETUP): requirements.lock
 
 setup: $(SETUP)  ## create the environment in .venv (again only when requirements.lock changes)
 
-# Ours says what is wrong in params.yaml, and what would be right, before DVC reads it.
+# Reports each mistake in params.yaml on one line, before DVC reads it.
 check: $(SETUP)  ## check params.yaml
 	@python stages/resolve.py --check
 
@@ -29,18 +31,14 @@ check: $(SETUP)  ## check params.yaml
 DEMO := .work/demo
 demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits)
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@git ls-files -z | tar --null -T - -cf - | tar -xf - -C $(DEMO)
-	@cd $(DEMO) && rm -rf dvc.lock metrics plots timings && git init -q
-	@cd $(DEMO) && sed 's/source: cifar10/source: digits/' params.yaml > digits.yaml && mv digits.yaml params.yaml
+	@git ls-files -z -- . ':!:studies' ':!:metrics' ':!:plots' ':!:checks' ':!:dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(DEMO)
+	@cd $(DEMO) && git init -q && sed -i.bak 's/source: cifar10/source: digits/' params.yaml && rm params.yaml.bak
 	@cd $(DEMO) && dvc repro
 	@cd $(DEMO) && echo && for suite in metrics/*.json; do python stages/compare.py $$(basename $$suite .json); done
-	@echo && echo "Pictures: f1.png and curves.png in $(DEMO)/plots/comparison/tricks/ and …/objectives/, $(DEMO)/plots/confusion_pictures/"
+	@echo && echo "Pictures: $(DEMO)/plots/pictures/tricks/ and $(DEMO)/plots/pictures/objectives/"
 
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
 	dvc repro
-
-search: $(SETUP)  ## search for good hyperparameters (search/params.yaml), about 40 minutes on two cores; goes on where it was stopped
-	dvc repro search/dvc.yaml
 
 # For example: make queue RUN=dropout_conv POINTS=20 VARY="lr optimizer.weight_decay"
 POINTS := 10
@@ -49,20 +47,31 @@ queue: check  ## queue random points of the search's space as DVC experiments: R
 	python search/enqueue.py $(RUN) --points $(POINTS) $(addprefix --vary=,$(VARY))
 
 studies: check  ## run the studies of docs/studies.md, about an hour on two cores
-	@python stages/resolve.py --check --under studies
-	dvc repro studies/dvc.yaml
+	@cd studies && python ../stages/resolve.py --check --no-own-data
+	dvc repro normalize
+	dvc --cd studies repro
 
-protocol: check  ## run the studies of docs/protocol.md, about an hour and a half on two cores
-	@python stages/resolve.py --check --under studies/protocol
-	dvc repro studies/protocol/dvc.yaml
+search: check  ## search for good hyperparameters (search/params.yaml), about 40 minutes on two cores; resumes where it stopped
+	dvc repro normalize
+	dvc --cd search repro
 
-test: $(SETUP)  ## run all tests
-	pytest -n 2 --dist loadgroup
+quick: $(SETUP)  ## run the tests that need no DVC and no training above a second
+	pytest -n 2 -q -m "not slow" --ignore tests/pipeline
 
-lint: $(SETUP)  ## check format, style and types
+test: $(SETUP)  ## run all tests, with the coverage of src/
+	pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+
+fuzz: $(SETUP)  ## run the property tests with fresh random examples, many more than `make test` has
+	pytest -n 2 -q -m hypothesis --hypothesis-profile=fuzz --ignore tests/pipeline
+
+mutants: $(SETUP)  ## change the source in small ways and count what the tests notice (docs/development.md)
+	python tests/mutants.py
+
+lint: $(SETUP)  ## check format, style, types and the generated tables
 	ruff format --check .
 	ruff check .
 	mypy
+	python docs/fill.py --check
 
 bench: $(SETUP)  ## time our training loop against the usual notebook loop, side by side
 	python benchmarks/speed.py

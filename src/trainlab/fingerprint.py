@@ -139,7 +139,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 class _Bare(ast.NodeTransformer):
-    """Remove what changes no result: docstrings, errors' messages, type hints in functions (in a class's body they are fields)."""
+    """Remove what changes no result: docstrings, messages of errors, type hints in functions (a class's are fields)."""
 
     def __init__(self) -> None:
         self._in_function = False
