@@ -7,6 +7,7 @@ Each checkout runs its own stages/resolve.py and stages/train.py on the same par
 model and the history; a model file's record names the code, which differs.
 """
 
+import csv
 import os
 import subprocess
 import sys
@@ -37,13 +38,13 @@ def main(
     values = shortened(YAML(typ="safe").load(params), epochs, subset)
     differing = []
     with tempfile.TemporaryDirectory() as directory:
-        places = [prepared(Path(directory) / name, values, data) for name in ("before", "after")]
-        for checkout, place in zip((before, after), places, strict=True):
-            stage(checkout, place, "resolve")
+        old, new = (prepared(Path(directory) / name, values, data) for name in ("before", "after"))
+        stage(before, old, "resolve")
+        stage(after, new, "resolve")
         for run in (*values["runs"], *values["students"]):
-            for checkout, place in zip((before, after), places, strict=True):
-                stage(checkout, place, "train", run)
-            found = list(differences(*places, run))
+            stage(before, old, "train", run)
+            stage(after, new, "train", run)
+            found = list(differences(old, new, run))
             console.print(f"{run}: {'; '.join(found) or 'same bytes'}")
             differing += [run] if found else []
     count = len(values["runs"]) + len(values["students"])
@@ -89,7 +90,10 @@ def differences(before: Path, after: Path, run: str) -> Iterator[str]:
         yield f"{len(changed)} of {len(old)} tensors differ"
     [old_history], [new_history] = (list(place.glob(f"plots/history/*/{run}.csv")) for place in (before, after))
     if old_history.read_bytes() != new_history.read_bytes():
-        yield "the histories differ"
+        old_rows, new_rows = (list(csv.DictReader(path.open())) for path in (old_history, new_history))
+        pairs = [(a, b) for a, b in zip(old_rows, new_rows, strict=True) if a != b]
+        columns = dict.fromkeys(name for a, b in pairs for name in {**a, **b} if a.get(name) != b.get(name))
+        yield f"the histories differ in {', '.join(columns)}"
 
 
 if __name__ == "__main__":
