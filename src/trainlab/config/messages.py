@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -56,8 +57,16 @@ def explain(
                 yield f"{where} is {value!r}: it must be a list{of_what}"
             case _ if isinstance(value, Mapping):  # its keys cannot be combined
                 yield f"{where}: {item['msg']}"
-            case _:
-                yield f"{where} is {value!r}: {item['msg'].replace('Input', 'it').replace('String', 'it')}"
+            case error_type:
+                expected = item["msg"].replace("Input", "it").replace("String", "it")
+                yield f"{where} is {value!r}: {expected}{_hint(error_type, value)}"
+
+
+def _hint(error_type: str, value: object) -> str:
+    """Return what to write instead, where YAML read a word as another type than its writer meant."""
+    if error_type == "string_type" and isinstance(value, bool | int | float | date):
+        return "; put it in quotes"
+    return "; write true or false" if error_type == "bool_type" else ""
 
 
 def _what(annotation: Any) -> str:
