@@ -13,6 +13,7 @@ import typer
 from trainlab.errors import UserError
 
 Run = Annotated[str, typer.Argument(help="Name of the run, as in params.yaml.")]
+Suite = Annotated[str, typer.Argument(help="Name of the suite, as in params.yaml.")]
 DataDirectory = Annotated[Path, typer.Option("--data", help="Directory of the normalized data set.")]
 
 
