@@ -9,7 +9,6 @@ import _start  # noqa: F401
 from trainlab import config
 from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
-from trainlab.evaluation import plots
 from trainlab.files import write_text
 from trainlab.training import checks, model_file
 
@@ -23,8 +22,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
 
     report = checks.check(settings, expects, images, teacher)
 
-    report.save(Path("metrics/checks") / f"{run}.json")
-    plots.layers(report.layers, title=run, caption=report.caption()).save(Path("plots/checks") / f"{run}.png")
+    report.save(Path("metrics/checks") / settings.suite / f"{run}.json")
     if report.because:
         print(f"{run}: measured by a rule of its own: {report.because}")
     for result in report.results:

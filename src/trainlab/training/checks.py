@@ -102,6 +102,7 @@ class Report:
             "checks": {
                 result.name: {k: v for k, v in asdict(result).items() if k != "name"} for result in self.results
             },
+            "layer_images": BATCH,
             "layers": {layer.name: {k: v for k, v in asdict(layer).items() if k != "name"} for layer in self.layers},
         }
         write_text(path, json.dumps(_rounded(record), indent=2) + "\n")
@@ -120,10 +121,6 @@ class Report:
                     f" {result.says}; remove it from that list"
                 )
         return lines
-
-    def caption(self) -> str:
-        """How the layers' statistics were taken."""
-        return f"At initialization, {BATCH} training images, outputs before the activation function"
 
     def raise_problems(self) -> None:
         """Raise a UserError where a check did not end as it should."""
