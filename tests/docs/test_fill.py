@@ -1,0 +1,138 @@
+"""Tables of the pages come from the metrics, and statements about them hold."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pages import PROJECT
+
+METRICS = """\
+run,replicas,accuracy,accuracy_std,accuracy_low,accuracy_high,f1_micro,f1_macro,f1_weighted,loss,trained_on,epochs,subset,precision
+first,1,0.5,,0.49,0.51,0.5,0.4,0.4,1.25,CPU,3,,float32
+second,3,0.7071,0.012,0.70,0.72,0.7,0.6,0.6,1,CPU,5,1000,bfloat16
+third,1,0.505,,0.495,0.515,0.5,0.4,0.4,1.25,CPU,3,,float32
+"""
+PAGE = """\
+Text above.
+
+<!-- results: metrics/suite.csv -->
+| run | what it has | accuracy | 95 % interval | std | seeds | macro-F1 | loss | precision |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| `second` | more | 1.0 % | | | | | | |
+| `gone` | deleted from params.yaml | 2.0 % | | | | | | |
+| `first` | less | 3.0 % | | | | | | |
+<!-- /results -->
+
+Text below.
+"""
+FILLED = """\
+Text above.
+
+<!-- results: metrics/suite.csv -->
+| run | what it has | accuracy | 95 % interval | std | seeds | macro-F1 | loss | precision |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| `first` | less | 50.0 % | 49.0 to 51.0 |  | 1 | 40.0 | 1.250 | float32 |
+| `second` | more | 70.7 % | 70.0 to 72.0 | 1.2 | 3 | 60.0 | 1.000 | bfloat16 |
+| `third` |  | 50.5 % | 49.5 to 51.5 |  | 1 | 40.0 | 1.250 | float32 |
+
+- `suite`: n = 1 or 3 seeds per run; 3 or 5 epochs of all or 1000 training images; float32 or bfloat16; trained on CPU.
+<!-- /results -->
+
+Text below.
+"""
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fill", PROJECT / "docs/fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/suite.csv").write_text(METRICS)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(PAGE)
+    return tmp_path
+
+
+def test_pages_are_up_to_date_and_their_claims_hold() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/fill.py", "--check"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_table_shows_the_metrics_and_keeps_the_cells_written_by_hand(script: ModuleType, root: Path) -> None:
+    assert script.fill(PAGE, root) == FILLED
+    assert script.fill(FILLED, root) == FILLED
+
+
+def test_one_table_of_two_suites(script: ModuleType, root: Path) -> None:
+    (root / "metrics/other.csv").write_text(METRICS.replace("first", "fourth"))
+    filled = script.fill(PAGE.replace("metrics/suite.csv", "metrics/suite.csv metrics/other.csv"), root)
+    assert [line[:8] for line in filled.splitlines() if line.startswith("| `")] == [
+        *("| `first", "| `secon", "| `third"),
+        *("| `fourt", "| `secon", "| `third"),
+    ]
+    assert filled.count("seeds per run") == 2
+
+
+@pytest.mark.parametrize(
+    ("chain", "broken"),
+    [
+        ("second > first", []),
+        ("first ~ third", []),
+        ("second > first ~ third", []),
+        ("first > second", ["first > second"]),
+        ("first > third", ["first > third"]),  # a difference within the intervals
+        ("third > first", ["third > first"]),
+        ("first ~ second", ["first ~ second"]),
+        ("second ~ first", ["second ~ first"]),
+        ("second > first > third", ["first > third"]),
+        ("second > fifth", ["second > fifth"]),
+        ("second >= first", ["second >= first"]),
+    ],
+)
+def test_claims(script: ModuleType, root: Path, chain: str, broken: list[str]) -> None:
+    text = f"Second is best.\n<!-- claim: metrics/suite.csv: {chain} -->\n"
+    assert list(script.broken_claims(text, root)) == [f"metrics/suite.csv does not show {claim}" for claim in broken]
+
+
+def test_check_reports_and_writes_nothing(
+    script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script, "ROOT", root)
+    assert script.main(["--check"]) == 1
+    assert (root / "README.md").read_text() == PAGE
+    assert capsys.readouterr().err == "README.md is out of date: run `python docs/fill.py`\n"
+    assert script.main([]) == 0
+    assert (root / "README.md").read_text() == FILLED
+    assert script.main(["--check"]) == 0
+
+
+def test_broken_claim_is_an_error_also_without_check(
+    script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script, "ROOT", root)
+    (root / "docs/page.md").write_text("<!-- claim: metrics/suite.csv: first > second -->\n")
+    assert script.main([]) == 1
+    assert "docs/page.md: metrics/suite.csv does not show first > second" in capsys.readouterr().err
+
+
+def test_unknown_argument_is_refused(script: ModuleType) -> None:
+    assert script.main(["--chek"]) == 2
