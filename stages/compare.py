@@ -1,66 +1,44 @@
-"""Stage `compare`: a suite's runs side by side, as tables and pictures.
+"""Stage `compare`: the runs of one suite side by side, as tables.
 
 python stages/compare.py tricks
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 import _start  # noqa: F401
-from trainlab.cli import run_stage
-from trainlab.evaluation import comparison, plots
-from trainlab.files import write_text
+from trainlab.cli import Suite, run_stage
+from trainlab.evaluation import comparison
+from trainlab.evaluation.tables import write_csv
+from trainlab.files import write_json
 
 
-def main(suite: Annotated[str, typer.Argument(help="Name of the suite, as in params.yaml.")]) -> None:
-    """Compare the runs of SUITE."""
-    configs = Path("configs") / suite
-    runs = comparison.runs_of(configs)
-    metrics = comparison.read_metrics(Path("metrics") / suite, runs)
-    images = comparison.count_images(Path("plots/confusion") / suite, metrics)
+def main(suite: Suite) -> None:
+    """Compare the runs of one suite: a table, and the numbers that `dvc metrics` and `dvc plots` show."""
+    runs = comparison.runs_of(Path("configs") / suite)
+    table = comparison.table(comparison.read_metrics(Path("metrics") / suite, runs))
     histories = comparison.read_histories(Path("plots/history") / suite, runs)
-    curves = comparison.curves(histories)
-    table = comparison.table(metrics, images, comparison.settings_of(configs, runs))
-    caption = comparison.caption(table, images)
 
-    # What `dvc metrics` and `dvc exp show` put into a line: one number a run, and one to choose by where images are held
-    # out, under a key that no run can have.
+    # `dvc metrics` and `dvc exp show` show one column per number: the test accuracy of each run and, under a key that is
+    # not the name of a run, the validation accuracy, by which runs may be selected.
     numbers: dict[str, Any] = rounded(dict(zip(table["run"], table["accuracy"], strict=True)))
     if validation := comparison.validation_accuracies(histories):
         numbers["validation-accuracy"] = rounded(validation)
-    write_text(Path("metrics") / f"{suite}.json", json.dumps(numbers, indent=2) + "\n")
-    write_text(Path("metrics") / f"{suite}.csv", comparison.as_csv(table))
+    write_json(Path("metrics") / f"{suite}.json", numbers)
+    write_csv(Path("metrics") / f"{suite}.csv", table)
+    write_csv(Path("plots/f1") / f"{suite}.csv", table[["run", "f1_micro", "accuracy_low", "accuracy_high"]])
+    write_csv(Path("plots/curves") / f"{suite}.csv", comparison.curves(histories))
+    write_csv(Path("plots/logs") / f"{suite}.csv", comparison.logs(histories))
 
-    pictures = Path("plots/comparison") / suite
-    write_text(pictures / "curves.csv", comparison.as_csv(curves))
-    plots.curves(curves, title=suite, caption=caption).save(pictures / "curves.png")
-    write_text(pictures / "f1.csv", comparison.as_csv(table[["run", "f1_micro", "accuracy_low", "accuracy_high"]]))
-    plots.bars(
-        {run: metrics[run]["f1_micro"]["values"] for run in runs},
-        comparison.intervals(table),
-        score="micro-F1 (= accuracy)",
-        title=f"{suite}: micro-F1 on the test images",
-        caption=caption,
-    ).save(pictures / "f1.png")
-    for run, history in histories.items():
-        of_run = comparison.caption(table[table["run"] == run], images)
-        if names := comparison.log_names(history.columns):
-            plots.logs(history, names, title=run, caption=of_run).save(pictures / f"logs-{run}.png")
-        if comparison.has_dashboard(history):
-            plots.dashboard(history, title=run, caption=of_run).save(pictures / f"dashboard-{run}.png")
-
-    comparison.show(table, caption)
-    directories = ("metrics", "plots/history", "plots/confusion", "plots/confusion_pictures")
-    if old := comparison.leftovers(runs, [Path(directory) / suite for directory in directories]):
+    comparison.show(table, comparison.caption(table))
+    directories = [Path(directory) / suite for directory in ("metrics", "plots/history", "plots/confusion")]
+    if old := comparison.leftovers(runs, directories):
         print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
 
 
 def rounded(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Six digits: more would differ where nothing that matters does."""
+    """Return the numbers with six digits, which exceeds the resolution of any test set."""
     return {run: round(number, 6) for run, number in numbers.items()}
 
 

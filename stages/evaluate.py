@@ -9,8 +9,7 @@ import _start  # noqa: F401
 from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.errors import UserError
-from trainlab.evaluation import plots
-from trainlab.evaluation.metrics import Predictions, evaluate
+from trainlab.evaluation.metrics import Predictions, evaluate, training_record
 from trainlab.training import model_file
 
 
@@ -23,15 +22,15 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     try:
         predictions = Predictions(trained.scores(test), test.labels, tuple(test.classes))
     except ValueError as error:
-        raise UserError(f"run {run} cannot be scored: {error}; its training diverged: try a tenth of its lr") from error
+        raise UserError(
+            f"run {run} cannot be scored: {error}; its training diverged: set lr to a tenth of its value"
+        ) from error
     metrics = evaluate(predictions.scores, test.labels, test.classes)
 
     predictions.save(Path("predictions") / suite / f"{run}.safetensors")
-    metrics.save(Path("metrics") / suite / f"{run}.json", trained_on=trained.describe())
+    metrics.save(Path("metrics") / suite / f"{run}.json", training_record(trained))
     metrics.save_classes(Path("metrics") / suite / f"{run}-classes.csv")
     metrics.save_confusion(Path("plots/confusion") / suite / f"{run}.csv")
-    # Not beside the CSV: `dvc plots` shows every picture in a directory that it draws.
-    plots.confusion(metrics, title=run).save(Path("plots/confusion_pictures") / suite / f"{run}.png")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `per_sample_loss`: how the losses of single images are distributed while a run is trained.
+"""Stage `per_sample_loss`: histograms of the losses of single images during the training of one run.
 
 python stages/per_sample_loss.py then_5e_2
 """
@@ -9,15 +9,14 @@ import _start  # noqa: F401
 from trainlab import config
 from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
-from trainlab.evaluation.comparison import as_csv
-from trainlab.files import write_text
+from trainlab.evaluation.tables import write_csv
 from trainlab.studies.per_sample_loss import Histograms
 from trainlab.training.loop import train
 from trainlab.training.progress import TrainingProgress
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
-    """Train one run, as stage `train` does, and write histograms of the losses of all images; it keeps no model."""
+    """Train one run, as stage `train` does, and write histograms of the losses of all images, but no model."""
     settings = config.load(config.find(Path("configs"), run))
     images = stored.load_data(data)
     histograms = Histograms(settings, images)
@@ -25,7 +24,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     with TrainingProgress(run, epochs=settings.epochs, replicas=settings.replicas) as progress:
         train(settings, images, on_epoch=progress.epoch, on_step=progress.step, on_network=histograms.add)
 
-    write_text(Path("plots/per_sample_loss") / f"{run}.csv", as_csv(histograms.table()))
+    write_csv(Path("measures") / f"{run}.csv", histograms.table())
 
 
 if __name__ == "__main__":

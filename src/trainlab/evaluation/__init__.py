@@ -1,0 +1,1 @@
+"""Score predictions, compare runs, and draw both."""

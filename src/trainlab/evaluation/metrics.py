@@ -1,23 +1,27 @@
-"""Predictions to numbers: how often is a trained run right, how surprised is it, and which classes does it mix up?"""
+"""Metrics of predictions: accuracy, F1, loss, and the confusion matrix."""
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainlab.errors import UserError
-from trainlab.files import write_text, written_whole
+from trainlab.evaluation.weights import count_weights
+from trainlab.files import read_tensors, reading, write_json, write_tensors, write_text
+
+if TYPE_CHECKING:
+    from trainlab.training.model_file import TrainedModel
+
+SCORES = ("accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss")  # one value per replica
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a run's replicas say about a set of images, and what the images are.
+    """Scores of a run's replicas for a set of images, with the labels of the images.
 
     Parameters
     ----------
@@ -26,12 +30,12 @@ class Predictions:
     labels
         Class indices, int64, ``[images]``.
     classes
-        Class names, in the order of the scores.
+        Class names in the order of the scores.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together, a score is not finite or a label is no class.
+        If the shapes do not match, a score is not finite, or a label is not the index of a class.
     """
 
     scores: NDArray[np.float32]
@@ -45,43 +49,28 @@ class Predictions:
         object.__setattr__(self, "classes", tuple(self.classes))
 
     def save(self, path: Path) -> None:
-        """Write tensors ``logits`` and ``labels`` as safetensors: the same predictions give the same bytes."""
-        from safetensors.numpy import save
-
-        # One metadata key, because safetensors writes several in random order.
-        metadata = {"trainlab": json.dumps({"classes": list(self.classes)}, sort_keys=True)}
-        with written_whole(path) as aside:
-            # As bytes, because safetensors' own writer hides a full disk.
-            aside.write_bytes(save({"labels": self.labels, "logits": self.scores}, metadata))
+        """Write the tensors ``logits`` and ``labels`` as safetensors; the same predictions give the same bytes."""
+        write_tensors(path, {"labels": self.labels, "logits": self.scores}, {"classes": list(self.classes)})
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read what :meth:`save` wrote.
+        """Read a file of :meth:`save`.
 
         Raises
         ------
         UserError
-            If the file is missing, or holds no predictions.
+            If the file is missing or does not contain predictions.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as file:
-                classes = json.loads(file.metadata()["trainlab"])["classes"]
-                return cls(file.get_tensor("logits"), file.get_tensor("labels"), tuple(classes))
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing: `dvc repro` makes it") from None
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} holds no predictions ({error}): delete it, then `dvc repro` makes it anew"
-            ) from None
+        with reading(path, f"compare@{path.parent.name}"):  # of runs and of students
+            tensors, record = read_tensors(path)
+            return cls(tensors["logits"], tensors["labels"], tuple(record["classes"]))
 
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """How good the predictions of a run's replicas are.
+    """Metrics of the predictions of a run's replicas.
 
-    Accuracy and F1 are fractions in [0, 1]. An image has one label and gets one prediction: micro-F1 is the accuracy.
+    Accuracy and F1 are fractions in [0, 1]. Each image has one label and one prediction, so micro-F1 equals accuracy.
 
     Parameters
     ----------
@@ -92,11 +81,11 @@ class Metrics:
     loss
         Mean over the images of −log softmax(scores)[label], in nats, ``[replicas]``.
     precision, recall, f1
-        ``[replicas, classes]``; 0 where a class is never predicted (precision) or has no images (recall).
+        ``[replicas, classes]``; 0 if a class is never predicted (precision) or has no images (recall).
     support
-        Images of each class, ``[classes]``.
+        Number of images per class, ``[classes]``.
     confusion
-        Images by actual class (rows) and predicted class (columns), ``[replicas, classes, classes]``.
+        Number of images per actual class (rows) and predicted class (columns), ``[replicas, classes, classes]``.
     """
 
     classes: tuple[str, ...]
@@ -113,25 +102,34 @@ class Metrics:
 
     @property
     def replicas(self) -> int:
+        """The number of replicas."""
         return len(self.accuracy)
 
-    def save(self, path: Path, *, trained_on: str | None = None) -> None:
-        """Write the metrics of the whole set as JSON: ``replicas``, and mean, std and values of each metric.
+    def save(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Write the metrics over all classes as JSON.
+
+        The keys are ``replicas``, ``test_images``, ``support`` (images by class), ``mean``, ``std`` and ``values`` of
+        each of :data:`SCORES`, and those of the record.
 
         Parameters
         ----------
-        trained_on
-            The device that trained the run, such as "cpu (AVX512), 2 threads".
+        path
+            The file.
+        record
+            From :func:`training_record`.
         """
-        content: dict[str, Any] = {"replicas": self.replicas}
-        for name in ("accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss"):
-            content[name] = _summary(getattr(self, name))
-        if trained_on is not None:
-            content["trained_on"] = trained_on
-        write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        support = self.support.tolist()
+        content = {
+            "replicas": self.replicas,
+            "test_images": sum(support),
+            "support": dict(zip(self.classes, support, strict=True)),
+            **{name: _summary(getattr(self, name)) for name in SCORES},
+            **record,
+        }
+        write_json(path, content)
 
     def save_classes(self, path: Path) -> None:
-        """Write the classification report as CSV: precision, recall, F1 (means over the replicas) and support."""
+        """Write precision, recall, F1 (means over the replicas) and support of each class as CSV."""
         scores = np.stack([self.precision, self.recall, self.f1], axis=2).mean(0)
         rows = (
             [name, *(f"{score:.6f}" for score in of_class), int(images)]
@@ -140,7 +138,7 @@ class Metrics:
         _write_csv(path, ["class", "precision", "recall", "f1", "support"], rows)
 
     def save_confusion(self, path: Path) -> None:
-        """Write the confusion matrix, summed over the replicas, as CSV: one row for each pair of classes."""
+        """Write the confusion matrix, summed over the replicas, as CSV: one row per pair of classes."""
         counts = self.confusion.sum(0)
         rows = (
             [actual, predicted, int(counts[i, j])]
@@ -151,22 +149,22 @@ class Metrics:
 
 
 def evaluate(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Metrics:
-    """Score predictions against the labels.
+    """Return the metrics of predictions.
 
     Parameters
     ----------
     scores
-        Logits, ``[images, classes]`` or ``[replicas, images, classes]``. The highest is the prediction; among equals,
-        the first.
+        Logits, ``[images, classes]`` or ``[replicas, images, classes]``. The prediction is the class with the highest
+        score; of equal scores, the first.
     labels
         Class indices, ``[images]``.
     classes
-        Class names. All of them count in macro averages, also one without images.
+        Class names. Macro averages include all of them, also classes without images.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together, a score is not finite or a label is no class.
+        If the shapes do not match, a score is not finite, or a label is not the index of a class.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
@@ -196,16 +194,41 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Me
     )
 
 
+def training_record(trained: "TrainedModel") -> dict[str, Any]:
+    """Return how a run was trained and how large its model is, as plain values.
+
+    Returns
+    -------
+    dict
+        ``training``: ``epochs``; ``subset``, the number of training images (None for all); ``validation``, the fraction
+        of the training images that was held out (None for none); ``precision``, the one that was used, which may
+        differ from the configured one; ``trained_on``, the device in words; ``threads``; ``torch``, its version.
+        ``model``: see :func:`trainlab.evaluation.weights.count_weights`.
+    """
+    config, used = trained.config, trained.trained_on
+    training = {
+        "epochs": config.epochs,
+        "subset": config.subset or None,
+        "validation": config.validation or None,
+        "precision": used.get("precision", config.precision),  # models of version 0.1 do not record it
+        "trained_on": trained.describe(),
+        "threads": used["threads"],
+        "torch": used["torch"],
+    }
+    return {"training": training, "model": count_weights(trained)}
+
+
 def _cross_entropy(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean of −log softmax(scores)[label] over the images, ``[replicas]``; finite for any float32 scores."""
+    """Return the mean of −log softmax(scores)[label] over the images, ``[replicas]``; finite for any float32 scores."""
     below_top = scores.astype(np.float64)
     below_top -= below_top.max(2, keepdims=True)
     of_label = np.take_along_axis(below_top, labels[None, :, None], 2)[:, :, 0]
-    return (np.log(np.exp(below_top).sum(2)) - of_label).mean(1)
+    losses: NDArray[np.float64] = (np.log(np.exp(below_top).sum(2)) - of_label).mean(1)
+    return losses
 
 
 def _checked(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Scores as ``[replicas, images, classes]`` and labels as int64 ``[images]``, or a ValueError."""
+    """Return scores as ``[replicas, images, classes]`` and labels as int64 ``[images]``, or raise a ValueError."""
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim == 2:
         scores = scores[None]
@@ -225,12 +248,12 @@ def _checked(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> tu
     outside = (labels < 0) | (labels >= len(classes))
     if outside.any():
         image = int(outside.argmax())
-        raise ValueError(f"the label of image {image} is {labels[image]}, which is none of 0…{len(classes) - 1}")
+        raise ValueError(f"the label of image {image} is {labels[image]}, not one of 0…{len(classes) - 1}")
     return scores, labels.astype(np.int64)
 
 
 def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
-    # One replica says nothing about the spread: no number is better than a 0 that looks like certainty.
+    # One replica has no standard deviation; a 0 would look like certainty.
     std = float(values.std(ddof=1)) if len(values) > 1 else None
     return {"mean": float(values.mean()), "std": std, "values": values.tolist()}
 

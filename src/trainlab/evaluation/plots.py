@@ -1,4 +1,4 @@
-"""Numbers to pictures: confusion matrices, bars and learning curves that can go into a paper as they are."""
+"""Draw metrics and histories: confusion matrices, bar charts and learning curves, as PNG files fit for a paper."""
 
 import io
 import textwrap
@@ -6,26 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from pandas import DataFrame, Series
 
-from trainlab.evaluation.metrics import Metrics
 from trainlab.files import written_whole
 
-if TYPE_CHECKING:
-    from pandas import DataFrame, Series
-
-    from trainlab.training.checks import Layer
-
-# After Paul Tol's "muted" colours, which every kind of colour blindness can tell apart; the two palest made darker.
-# DVC's pictures use the same ones in the same order (.dvc/plots/).
+# Based on Paul Tol's "muted" colors, which are distinguishable with every kind of color blindness; the two palest are
+# darker here. The templates of `dvc plots` use the same colors in the same order (.dvc/plots/).
 PALETTE = ["#332288", "#cc6677", "#117733", "#56b4e9", "#aa4499", "#999933", "#44aa99", "#882255", "#ddaa33"]
-DASHES = ["-", "--", ":", "-."]  # from the tenth run on the colours come again, dashed
+DASHES = ["-", "--", ":", "-."]  # from the tenth run on, the colors repeat with the next line style
 
 STYLE = {
     "figure.dpi": 150,
@@ -44,59 +38,73 @@ STYLE = {
 
 
 class Picture:
-    """A figure that saves as the same PNG bytes wherever and whenever it is drawn from the same numbers."""
+    """A figure; the same numbers give the same PNG bytes on every machine.
+
+    Parameters
+    ----------
+    figure
+        The figure, drawn within :func:`style`.
+    """
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
 
     def png(self) -> bytes:
-        """The picture as a PNG file's content."""
+        """Return the content of a PNG file."""
         file = io.BytesIO()
         with style():
             self.figure.savefig(file, format="png", metadata={"Software": None})
         return file.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write the picture as a PNG file, whole or not at all."""
+        """Write a PNG file completely or not at all."""
         content = self.png()
         with written_whole(path) as aside:
             aside.write_bytes(content)
 
 
 def colors(runs: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a line style for each of a suite's runs, the same ones in every picture."""
+    """Return a color and a line style per run of a suite; they are the same in every picture."""
     count = len(PALETTE)
     return {run: (PALETTE[i % count], DASHES[i // count % len(DASHES)]) for i, run in enumerate(runs)}
 
 
-def confusion(metrics: Metrics, *, title: str) -> Picture:
-    """Confusion matrix: the numbers are images (summed over replicas), the colours fractions of the actual class."""
-    counts = metrics.confusion.sum(0)
-    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = len(metrics.classes)
+def confusion(counts: DataFrame, *, title: str, caption: str) -> Picture:
+    """Draw a confusion matrix: numbers are images, colors are fractions of the actual class.
+
+    Parameters
+    ----------
+    counts
+        From :func:`trainlab.evaluation.comparison.read_confusion`.
+    title
+        The first line of the title.
+    caption
+        The second line, such as the accuracy.
+    """
+    images, classes = counts.to_numpy(), list(counts.columns)
+    fractions = images / np.maximum(images.sum(1, keepdims=True), 1)
+    size = len(classes)
     with style():
         side = min(2.2 + 0.42 * size, 16)
         figure = Figure(figsize=(side + 0.6, side))
         axes = figure.add_subplot()
         image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-        # Names of a hundred classes fit only in small print, and numbers in a hundred columns not at all.
+        # Many names fit only in small print, and numbers in a hundred columns do not fit at all.
         small = min(8.0, 72 * (side - 2) / size * 0.8)
-        axes.set_xticks(range(size), metrics.classes, rotation=45 if size <= 20 else 90, fontsize=small)
+        axes.set_xticks(range(size), classes, rotation=45 if size <= 20 else 90, fontsize=small)
         for label in axes.get_xticklabels() if size <= 20 else []:
             label.set(horizontalalignment="right", rotation_mode="anchor")
-        axes.set_yticks(range(size), metrics.classes, fontsize=small)
+        axes.set_yticks(range(size), classes, fontsize=small)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted class", ylabel="actual class")
-        replicas = f", {metrics.replicas} replicas" if metrics.replicas > 1 else ""
-        accuracy = f"accuracy {metrics.accuracy.mean():.2%} of {metrics.support.sum():,} images{replicas}"
-        axes.set_title(f"{title}\n{accuracy}")
+        axes.set_title(f"{title}\n{caption}")
         if size <= 20:
-            for (row, column), count in np.ndenumerate(counts):
+            for (row, column), count in np.ndenumerate(images):
                 color = "white" if fractions[row, column] > 0.55 else "#222222" if count else "#bbbbbb"
                 axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=7)
         bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, format=PercentFormatter(1, decimals=0))
-        bar.set_label("of the actual class")
+        bar.set_label("fraction of the actual class")
         bar.outline.set_visible(False)
     return Picture(figure)
 
@@ -109,18 +117,20 @@ def bars(
     title: str,
     caption: str,
 ) -> Picture:
-    """A bar a run from zero and, beside them, the same values enlarged, where differences can be seen.
+    """Draw one bar per run from zero, and beside them the same values enlarged, so that differences are visible.
 
     Parameters
     ----------
     scores
-        By run: a fraction for each of its replicas. The bars are their means.
+        By run: a fraction per replica. The bars are their means.
     intervals
         By run: 95 % interval of the mean for the finite test set.
     score
-        What the numbers are, such as "micro-F1".
+        The name of the score, such as "micro-F1".
+    title
+        The title.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     runs = list(scores)
     means = [float(np.mean(scores[run])) for run in runs]
@@ -148,21 +158,23 @@ def bars(
         enlarged.set_axisbelow(True)
         enlarged.xaxis.set_major_locator(MaxNLocator(5))
         enlarged.tick_params(axis="y", length=0)
-        spread = "Strokes: replicas." if replicated else "One seed a run: another seed would move each value."
+        spread = "Strokes: replicas." if replicated else "One seed per run: each value changes with the seed."
         note(figure, f"{caption}.\nLines: 95 % interval for the finite test set (Wilson), not for the seed. {spread}")
     return Picture(figure)
 
 
-def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
-    """Learning curves of a suite: test accuracy, test loss and training loss after each epoch, a colour a run.
+def curves(histories: DataFrame, *, title: str, caption: str) -> Picture:
+    """Draw the learning curves of a suite: test accuracy, test loss and training loss per epoch, one color per run.
 
     Parameters
     ----------
     histories
-        DataFrame with columns ``run, replica, epoch, test_accuracy, test_loss, train_loss``. With several replicas the
-        line is their mean and the band reaches from the lowest to the highest.
+        From :func:`trainlab.evaluation.comparison.curves`. With several replicas, the line is their mean and the band
+        extends from the lowest to the highest value.
+    title
+        The title of the first panel begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     runs = list(dict.fromkeys(histories["run"]))
     color = colors(runs)
@@ -191,9 +203,9 @@ def curves(histories: "DataFrame", *, title: str, caption: str) -> Picture:
 
 
 def _mean_and_band(
-    axes: Axes, history: "DataFrame", column: str, color: tuple[str, str], label: str | None = None
-) -> "Series":
-    """A line of the mean over the replicas, and a band from the lowest to the highest where there are several."""
+    axes: Axes, history: DataFrame, column: str, color: tuple[str, str], label: str | None = None
+) -> Series:
+    """Draw a line of the mean over the replicas and, if there are several, a band from the lowest to the highest."""
     line, dash = color
     by_epoch = history.groupby("epoch")[column]
     mean = by_epoch.mean()
@@ -203,18 +215,20 @@ def _mean_and_band(
     return mean
 
 
-def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str) -> Picture:
-    """What an objective logged, epoch by epoch, beside the test accuracy: fractions, losses and entropy in a panel each.
+def logs(history: DataFrame, names: Sequence[str], *, title: str, caption: str) -> Picture:
+    """Draw the logs of an objective per epoch beside the test accuracy, in one panel for each of fractions, losses, entropy.
 
     Parameters
     ----------
     history
-        DataFrame with columns ``replica, epoch, train_loss, test_accuracy`` and ``names``. With several replicas a line
-        is their mean and its band reaches from the lowest to the highest.
+        Columns ``replica, epoch, train_loss, test_accuracy`` and ``names``. With several replicas, a line is their mean
+        and its band extends from the lowest to the highest value.
     names
-        The logs. Those called ``…loss`` and ``…entropy`` are in nats; the others are fractions.
+        The logs. Those named ``…loss`` and ``…entropy`` are in nats; the others are fractions.
+    title
+        The title of the first panel begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     entropies = [name for name in names if name.endswith("entropy")]
     losses = ["train_loss", *(name for name in names if name.endswith("loss"))]
@@ -236,29 +250,36 @@ def logs(history: "DataFrame", names: Sequence[str], *, title: str, caption: str
     return Picture(figure)
 
 
-def dashboard(history: "DataFrame", *, title: str, caption: str) -> Picture:
-    """What to watch while a run is trained: accuracy and loss of training and validation images, and each layer's steps.
+def has_dashboard(history: DataFrame) -> bool:
+    """Return whether a run has validation images or statistics of its layers, which :func:`dashboard` draws."""
+    return any(name.startswith(("validation_", "gradient_norm.")) for name in history.columns)
+
+
+def dashboard(history: DataFrame, *, title: str, caption: str) -> Picture:
+    """Draw accuracy and loss of training and validation images, and the gradient and update of each layer, per epoch.
 
     Parameters
     ----------
     history
-        DataFrame with columns ``replica, epoch``; where there are validation images ``train_accuracy,
-        validation_accuracy, train_loss, validation_loss``; where there are statistics of layers
-        ``gradient_norm.LAYER, update_ratio.LAYER``. The lines are means over replicas.
+        Columns ``replica, epoch``; with validation images also ``train_accuracy, validation_accuracy, train_loss,
+        validation_loss``; with statistics of layers also ``gradient_norm.LAYER, update_ratio.LAYER``. The lines are
+        means over replicas.
+    title
+        The title of the first panel begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     means = history.groupby("epoch").mean()
     panels: dict[str, Callable[[Axes], None]] = {}
     notes = [f"{caption}."]
     if "validation_accuracy" in means:
-        panels["accuracy, the gap shaded"] = partial(_train_and_validation, means=means, what="accuracy")
+        panels["accuracy, gap shaded"] = partial(_train_and_validation, means=means, what="accuracy")
         panels["loss (nats)"] = partial(_train_and_validation, means=means, what="loss")
-        notes.append("Training: means over an epoch's steps, while the weights move.")
+        notes.append("Training: means over the steps of an epoch, during which the weights change.")
     if any(column.startswith("gradient_norm.") for column in means):
         panels["norm of the gradient"] = partial(_by_layer, means=means, what="gradient_norm")
         panels["‖update‖ / ‖weights‖"] = partial(_by_layer, means=means, what="update_ratio")
-        notes.append("Layers: means over an epoch's steps; a ratio of about 1e-3 is usual.")
+        notes.append("Layers: means over the steps of an epoch; a ratio of about 1e-3 is usual.")
     with style():
         figure = Figure(figsize=(3.7 * len(panels), 3.3))
         for axes, (what, draw) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
@@ -271,7 +292,7 @@ def dashboard(history: "DataFrame", *, title: str, caption: str) -> Picture:
     return Picture(figure)
 
 
-def _train_and_validation(axes: Axes, *, means: "DataFrame", what: str) -> None:
+def _train_and_validation(axes: Axes, *, means: DataFrame, what: str) -> None:
     train, validation = means[f"train_{what}"], means[f"validation_{what}"]
     marker = "." if len(means) < 3 else ""
     axes.fill_between(means.index, train, validation, color=PALETTE[1], alpha=0.15, linewidth=0)
@@ -279,44 +300,46 @@ def _train_and_validation(axes: Axes, *, means: "DataFrame", what: str) -> None:
     axes.plot(means.index, validation, color=PALETTE[1], marker=marker, label="validation")
 
 
-def _by_layer(axes: Axes, *, means: "DataFrame", what: str) -> None:
+def _by_layer(axes: Axes, *, means: DataFrame, what: str) -> None:
     columns = [column for column in means if column.startswith(f"{what}.")]
     for column, (line, dash) in colors(columns).items():
         name, marker = column.partition(".")[2], "." if len(means) < 3 else ""
         axes.plot(means.index, means[column], color=line, linestyle=dash, marker=marker, label=name)
-    # A value of exactly 0 has no place on a log axis: its line has a gap there.
+    # A log axis cannot show a value of exactly 0: the line has a gap there.
     if (means[columns] > 0).any(axis=None):
         axes.set_yscale("log")
 
 
-def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Picture:
-    """Each layer at initialization: mean and spread of its outputs, units that are never positive, size of its gradient.
+def layers(statistics: DataFrame, *, title: str, caption: str) -> Picture:
+    """Draw each layer at initialization: mean and spread of its outputs, units that are never positive, its gradient.
 
     Parameters
     ----------
     statistics
-        From :func:`trainlab.checks.check`, in the order in which images pass through.
+        Columns ``layer, mean, std, never_positive, gradient_std``, one row per layer, in the order of the forward pass.
+    title
+        The title of the first panel begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
-    names = [layer.name for layer in statistics]
-    rows = range(len(names))
+    rows = range(len(statistics))
     with style():
-        figure = Figure(figsize=(9.5, 1.5 + 0.28 * len(names)))
+        figure = Figure(figsize=(9.5, 1.5 + 0.28 * len(rows)))
         outputs, dead, gradients = figure.subplots(1, 3, sharey=True)
-        means, stds = [layer.mean for layer in statistics], [layer.std for layer in statistics]
-        outputs.errorbar(means, rows, xerr=stds, fmt="o", color=PALETTE[0], markersize=4, capsize=2)
+        outputs.errorbar(
+            statistics["mean"], rows, xerr=statistics["std"], fmt="o", color=PALETTE[0], markersize=4, capsize=2
+        )
         outputs.axvline(0, color="#666666", linewidth=0.8)
         outputs.set_title(f"{title}: outputs, mean ± std")
-        dead.barh(rows, [layer.never_positive for layer in statistics], color=PALETTE[1], height=0.6)
+        dead.barh(rows, statistics["never_positive"], color=PALETTE[1], height=0.6)
         dead.set(xlim=(0, 1), title="units never positive")
         dead.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        # Dots, as a log axis has no zero for a bar to start from; a gradient of exactly 0 has none.
-        gradients.plot([layer.gradient_std for layer in statistics], rows, "o", color=PALETTE[2], markersize=6)
-        if any(layer.gradient_std > 0 for layer in statistics):
+        # Dots, because bars cannot start at zero on a log axis; a gradient of exactly 0 has none.
+        gradients.plot(statistics["gradient_std"], rows, "o", color=PALETTE[2], markersize=6)
+        if (statistics["gradient_std"] > 0).any():
             gradients.set_xscale("log")
         gradients.set_title("gradient of the weights, std")
-        outputs.set_yticks(rows, names)
+        outputs.set_yticks(rows, statistics["layer"])
         outputs.invert_yaxis()
         for axes in (outputs, dead, gradients):
             axes.grid(axis="x")
@@ -327,9 +350,9 @@ def layers(statistics: "Sequence[Layer]", *, title: str, caption: str) -> Pictur
 
 
 def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], color: Mapping[str, str]) -> None:
-    """Name each line at its right end; names that would cover each other move apart, led to their line by a stroke."""
+    """Label each line at its right end; labels that would overlap are moved apart and connected to their line."""
     bottom, top = axes.get_ylim()
-    height = axes.figure.bbox.height / axes.figure.dpi - 1.2  # of the axes, about, in inches
+    height = axes.figure.bbox.height / axes.figure.dpi - 1.2  # of the axes, approximately, in inches
     step = (top - bottom) / height * 0.155
     order = sorted((run for run in ends if np.isfinite(ends[run][1])), key=lambda run: ends[run][1])
     places = _spread([ends[run][1] for run in order], step, bottom, top)
@@ -345,9 +368,9 @@ def _label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], color: Mapp
 
 
 def _spread(values: Sequence[float], step: float, bottom: float, top: float) -> list[float]:
-    """Places for rising values: at least ``step`` apart, between bottom and top, and else as near as can be."""
+    """Return positions for increasing values: at least ``step`` apart, between bottom and top, otherwise closest to them."""
     last = len(values) - 1
-    groups: list[list[float]] = []  # of places that touch: [sum of what each asks of the group's start, how many]
+    groups: list[list[float]] = []  # of adjacent positions: [sum of the start that each member prefers, members]
     for i, value in enumerate(values):
         groups.append([min(max(value, bottom + i * step), top - (last - i) * step), 1])
         while len(groups) > 1 and _start(groups[-2]) + groups[-2][1] * step > _start(groups[-1]):
@@ -362,14 +385,14 @@ def _start(group: Sequence[float]) -> float:
 
 
 def note(figure: Figure, text: str) -> None:
-    """Write how the numbers were made below a picture, in lines that fit its width."""
-    width = int(17 * figure.get_figwidth())  # in letters: about 19 of this size go into an inch
+    """Write a text below a picture, in lines that fit its width."""
+    width = int(17 * figure.get_figwidth())  # in characters; about 19 of this size fit into an inch
     lines = [line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, width)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color="#555555")
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """How every picture looks: from matplotlib's defaults and not from the user's matplotlibrc, whoever draws it."""
+    """Draw with the style of all pictures: matplotlib's defaults and :data:`STYLE`, not the user's matplotlibrc."""
     with matplotlib.style.context(["default", STYLE]):
         yield

@@ -1,4 +1,4 @@
-"""Pictures that only the studies of docs/protocol.md have."""
+"""Draw what only the studies measure."""
 
 import io
 from collections.abc import Sequence
@@ -13,31 +13,38 @@ from pandas import DataFrame
 from PIL import Image
 
 from trainlab.evaluation.plots import PALETTE, Picture, colors, note, style
+from trainlab.evaluation.weights import NEAR_ZERO
 from trainlab.files import written_whole
-from trainlab.studies import measures
+from trainlab.studies.capacity import MEMORIZED, OVERFIT, memorizes_from, overfits_from
 
 TRAIN, TEST, FEW = PALETTE[0], PALETTE[1], PALETTE[2]
-ACCURACIES = (0.40, 0.75)  # the axis of the text's own pictures
+ACCURACIES = (0.40, 0.75)  # the axis of the source text's figures
 MOST_COLUMNS = 6
-MILLISECONDS = 700  # that a picture of an animation stays
-BEYOND = "Ten bins a decade; numbers at the left and right edge: the share of images beyond it, training above test."
+MILLISECONDS = 700  # per frame of an animation
+BEYOND = "Ten bins per decade; numbers at the left and right edge: the share of images beyond it, training above test."
 
 
 class Animation:
-    """Pictures one after the other that save as the same GIF bytes wherever they are drawn from the same numbers."""
+    """A sequence of pictures; the same numbers give the same GIF bytes on every machine.
+
+    Parameters
+    ----------
+    pictures
+        The frames.
+    """
 
     def __init__(self, pictures: Sequence[Picture]) -> None:
         self.pictures = pictures
 
     def gif(self) -> bytes:
-        """The animation as a GIF file's content; it plays for ever."""
+        """Return the content of a GIF file, which plays in a loop."""
         first, *others = [_indexed(picture.png()) for picture in self.pictures]
         file = io.BytesIO()
         first.save(file, format="GIF", save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
         return file.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write the animation as a GIF file, whole or not at all."""
+        """Write a GIF file completely or not at all."""
         content = self.gif()
         with written_whole(path) as aside:
             aside.write_bytes(content)
@@ -49,14 +56,16 @@ def _indexed(png: bytes) -> Image.Image:
 
 
 def rates(curves: DataFrame, *, title: str, caption: str) -> Picture:
-    """Training loss on a log axis, and test accuracy on the axis at the right, against epochs: a colour a run.
+    """Draw training loss (log axis) and test accuracy (right axis) against epochs, one color per run.
 
     Parameters
     ----------
     curves
-        From :func:`trainlab.comparison.curves`. The lines are means over replicas.
+        From :func:`trainlab.evaluation.comparison.curves`. The lines are means over replicas.
+    title
+        The title begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     means = _means(curves)
     color = colors(list(means))
@@ -79,35 +88,39 @@ def rates(curves: DataFrame, *, title: str, caption: str) -> Picture:
         handles = [Line2D([], [], color=color[run][0], label=run) for run in means]
         losses.legend(handles=handles, fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
         cut = " The axis of the accuracy does not start at 0." if low else ""
-        note(figure, f"{caption}. Training loss: mean over an epoch's steps, while the weights move.{cut}")
+        note(
+            figure, f"{caption}. Training loss: mean over the steps of an epoch, during which the weights change.{cut}"
+        )
     return Picture(figure)
 
 
 def _means(curves: DataFrame) -> dict[str, DataFrame]:
-    """By run: each epoch's means over its replicas."""
+    """Return the means over the replicas of each epoch, by run."""
     return {
         run: of_run.drop(columns="run").groupby("epoch").mean() for run, of_run in curves.groupby("run", sort=False)
     }
 
 
 def _accuracies(columns: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The text's axis; from 0 where a run ends below it, and as high as a run comes."""
+    """Return the limits :data:`ACCURACIES`; from 0 if a run ends below them, and up to the highest value of a run."""
     low, high = ACCURACIES
     ends, highest = min(list(column)[-1] for column in columns), max(max(column) for column in columns)
     return (low if ends > low else 0.0), max(high, min(1.0, highest + 0.02))
 
 
 def loss_and_error(curves: DataFrame, turns: DataFrame, *, title: str, caption: str) -> Picture:
-    """Each run's test loss and, on the axis at the right, its test error: the loss may rise while the error still falls.
+    """Draw the test loss and the test error (right axis) of each run: the loss may rise while the error still falls.
 
     Parameters
     ----------
     curves
-        From :func:`trainlab.comparison.curves`. The lines are means over replicas.
+        From :func:`trainlab.evaluation.comparison.curves`. The lines are means over replicas.
     turns
-        From :func:`trainlab.study.turns`: the dots.
+        From :func:`trainlab.studies.learning_curves.turning_points`: the dots.
+    title
+        The title begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     means = _means(curves)
     with style():
@@ -135,14 +148,16 @@ def loss_and_error(curves: DataFrame, turns: DataFrame, *, title: str, caption: 
 
 
 def capacity(networks: DataFrame, *, title: str, caption: str) -> Picture:
-    """What networks learn of few images and of many, against their size; and from which size on they overfit.
+    """Draw what networks learn of few and of many images against their number of parameters, and from where they overfit.
 
     Parameters
     ----------
     networks
-        From :func:`trainlab.study.capacity`.
+        From :func:`trainlab.studies.capacity.capacity`.
+    title
+        The title begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     few, many = networks["few"].iloc[0], networks["many"].iloc[0]
     of_many = f"{many:,}" if many else "all"
@@ -162,12 +177,12 @@ def capacity(networks: DataFrame, *, title: str, caption: str) -> Picture:
         each.hlines(range(len(names)), networks["many_test"], networks["many_train"], color=TRAIN, linewidth=0.7)
         middle = (networks["parameters"].min() * networks["parameters"].max()) ** 0.5
         for where, text, height, color in (
-            (measures.enough(networks), "learns the few by heart", 0.10, FEW),
-            (measures.parts(networks), "training and test part", 0.03, TRAIN),
+            (memorizes_from(networks), "memorizes the few", 0.10, FEW),
+            (overfits_from(networks), "overfits the many", 0.03, TRAIN),
         ):
             if where is not None:
                 size.axvline(where, color=color, linewidth=0.8, linestyle="--")
-                # On the side where there is more room on a log axis.
+                # On the side with more space on a log axis.
                 side = "right" if where > middle else "left"
                 size.text(
                     where, height, f" {text} ", color=color, fontsize=8, ha=side, transform=size.get_xaxis_transform()
@@ -183,23 +198,26 @@ def capacity(networks: DataFrame, *, title: str, caption: str) -> Picture:
         each.invert_yaxis()
         note(
             figure,
-            f"{caption}. Networks: filters, blocks, filter side, hidden units. By heart: {measures.LEARNED:.0%} of the few;"
-            f" apart: by more than {measures.PARTED:.0%}, from there on. Training accuracy: over the last epoch's steps.",
+            f"{caption}. Networks: filters, blocks, filter side, hidden units. Memorizes: training accuracy of {MEMORIZED:.0%};"
+            f" overfits: from there on, training accuracy exceeds test accuracy by more than {OVERFIT:.0%}. Training accuracy:"
+            f" mean over the steps of the last epoch.",
         )
     return Picture(figure)
 
 
 def layers(statistics: DataFrame, last: DataFrame, *, title: str, caption: str) -> Picture:
-    """The scale of each layer's outputs and gradients before training, beside the accuracy after it: a colour a run.
+    """Draw the scale of each layer's outputs and gradients before training, and the accuracy after it; one color per run.
 
     Parameters
     ----------
     statistics
-        From :func:`trainlab.study.layers_at_start`.
+        From :func:`trainlab.studies.layers.layers_at_start`.
     last
-        DataFrame with columns ``run, accuracy``, in the order of the colours.
+        Columns ``run, accuracy``, in the order of the colors.
+    title
+        The title begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     runs = list(last["run"])
     color = colors(runs)
@@ -208,7 +226,7 @@ def layers(statistics: DataFrame, last: DataFrame, *, title: str, caption: str) 
         outputs, gradients, accuracy = figure.subplots(1, 3, width_ratios=[1.2, 1.2, 1])
         for run, of_run in statistics.groupby("run", sort=False):
             line, dash = color[run]
-            # From the first layer to the last, as a share of the way: networks differ in their number of layers.
+            # Positions from 0 to 1, because networks differ in their number of layers.
             way = np.linspace(0, 1, len(of_run))
             outputs.plot(way, of_run["std"], "o", linestyle=dash, color=line, markersize=3)
             gradients.plot(way, of_run["gradient_std"], "o", linestyle=dash, color=line, markersize=3)
@@ -221,19 +239,22 @@ def layers(statistics: DataFrame, last: DataFrame, *, title: str, caption: str) 
             axes.grid(axis="y")
         _bars(accuracy, runs, last["accuracy"], [color[run][0] for run in runs])
         accuracy.set(xlim=(0, 1), title="test accuracy after training")
-        note(figure, f"{caption}. Before training, of 250 training images; outputs before the activation function.")
+        images = f"{statistics['images'].iloc[0]:,} training images"
+        note(figure, f"{caption}. Statistics before training, {images}; outputs before the activation function.")
     return Picture(figure)
 
 
 def sparsity(counted: DataFrame, *, title: str, caption: str) -> Picture:
-    """The share of weights near zero after training, beside the accuracy: a bar a run.
+    """Draw the share of weights near zero after training, beside the accuracy; one bar per run.
 
     Parameters
     ----------
     counted
-        DataFrame with columns ``run, near_zero, accuracy``.
+        From :func:`trainlab.studies.sparsity.sparsity`.
+    title
+        The title begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     runs = list(counted["run"])
     bars = [line for line, _ in colors(runs).values()]
@@ -245,7 +266,7 @@ def sparsity(counted: DataFrame, *, title: str, caption: str) -> Picture:
             axes.set_xlim(0, 1.15)
         zeros.set_title(f"{title}: weights near zero")
         accuracy.set_title("test accuracy")
-        note(figure, f"{caption}. Near zero: |weight| < {measures.NEAR_ZERO:g} after training.")
+        note(figure, f"{caption}. Near zero: |weight| < {NEAR_ZERO:g} after training.")
     return Picture(figure)
 
 
@@ -261,14 +282,16 @@ def _bars(axes: Axes, runs: Sequence[str], values: Sequence[float], bars: Sequen
 
 
 def per_sample_losses(histograms: DataFrame, *, title: str, caption: str) -> Picture:
-    """The distribution of the losses of single images, training beside test, in a panel an epoch.
+    """Draw the distribution of the losses of single images, training and test, one panel per epoch.
 
     Parameters
     ----------
     histograms
-        From :meth:`trainlab.per_sample_loss.Histograms.table`.
+        From :meth:`trainlab.studies.per_sample_loss.Histograms.table`.
+    title
+        The title begins with it.
     caption
-        How the numbers were made; stands below the picture.
+        How the numbers were measured; it is written below the picture.
     """
     epochs = list(dict.fromkeys(histograms["epoch"]))
     columns = min(MOST_COLUMNS, len(epochs))
@@ -289,7 +312,7 @@ def per_sample_losses(histograms: DataFrame, *, title: str, caption: str) -> Pic
 
 
 def per_sample_animation(histograms: DataFrame, *, title: str, caption: str) -> Animation:
-    """The same, one epoch after the other, on axes that stay as they are."""
+    """Draw :func:`per_sample_losses` as an animation: one frame per epoch, all with the same axes."""
     pictures = []
     for epoch, of_epoch in histograms.groupby("epoch", sort=False):
         with style():
@@ -324,7 +347,7 @@ def _distribution(axes: Axes, of_epoch: DataFrame, *, small: bool) -> None:
 
 
 def _top(histograms: DataFrame) -> float:
-    """A height that every epoch's distribution fits under."""
+    """Return an upper limit for the distributions of all epochs."""
     inside = histograms[(histograms["low"] > 0) & np.isfinite(histograms["high"])]
     images = histograms.groupby(["epoch", "split"])["count"].sum()
     highest = inside.groupby(["epoch", "split"])["count"].max() / images
