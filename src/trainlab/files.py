@@ -171,13 +171,3 @@ def _umask() -> int:
     mask = os.umask(0)  # it can only be read by setting it
     os.umask(mask)
     return mask
-
-
-def missing(path: Path, stage: str) -> UserError:
-    """Temporary."""
-    return UserError(f"{path} is missing: run {repro(stage, path)}")
-
-
-def damaged(path: Path, stage: str) -> UserError:
-    """Temporary."""
-    return UserError(f"{path} is damaged: delete it, then run {repro(stage, path)}")
