@@ -1,4 +1,4 @@
-"""Stage `download`: put the files of `data.source` into data/raw, verified.
+"""Stage `download`: fetch and verify the files of the source in params.yaml.
 
 python stages/download.py
 """
@@ -15,10 +15,10 @@ RAW = Path("data/raw")
 
 
 def main() -> None:
-    """Put the files of the source that params.yaml names into data/raw, verified.
+    """Fetch and verify the files of the source that params.yaml selects, and write them to data/raw.
 
-    CIFAR-10 comes from its official address, or from the directory, archive or URL in the environment variable
-    CIFAR10_MIRROR.
+    CIFAR-10 is downloaded from its official address, or read from the directory, archive or URL in the environment
+    variable CIFAR10_MIRROR.
     """
     settings = config.load_data(Path("params.yaml"))
 

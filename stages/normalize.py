@@ -1,4 +1,4 @@
-"""Stage `normalize`: turn the files in data/raw into arrays in data/normalized, the same for every source.
+"""Stage `normalize`: convert the files in data/raw to arrays in data/normalized, in the same format for each source.
 
 python stages/normalize.py
 """
@@ -14,7 +14,7 @@ NORMALIZED = Path("data/normalized")
 
 
 def main() -> None:
-    """Turn the files in data/raw into data/normalized: train.safetensors, test.safetensors and stats.json."""
+    """Convert the files in data/raw to train.safetensors, test.safetensors and stats.json in data/normalized."""
     settings = config.load_data(Path("params.yaml"))
 
     train, test, classes = sources.get(settings).read(Path("data/raw"))

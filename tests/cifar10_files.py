@@ -1,4 +1,4 @@
-"""Tiny data in CIFAR-10's official form on disk, for tests."""
+"""Small data sets in the file format of CIFAR-10, for tests."""
 
 import hashlib
 import pickle
@@ -14,7 +14,7 @@ BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
 def write_cifar10(directory: Path, *, train_per_batch: int = 20, test: int = 20, seed: int = 0) -> dict[str, str]:
     """Write ``directory/cifar-10-batches-py`` and return the MD5 of each file.
 
-    The classes take turns and differ in brightness, under noise.
+    Labels are 0 to 9 in turn. The classes differ in brightness; the pixels are noisy.
     """
     generator = np.random.default_rng(seed)
     folder = directory / FOLDER
@@ -32,7 +32,7 @@ def write_cifar10(directory: Path, *, train_per_batch: int = 20, test: int = 20,
 
 
 def tables(md5s: dict[str, str]) -> dict[str, object]:
-    """The attributes of torchvision's CIFAR10 that say which files are the official ones."""
+    """Return the attributes of torchvision's CIFAR10 that define the official files, for files with these MD5s."""
     return {
         "train_list": [[name, md5s[name]] for name in BATCHES],
         "test_list": [["test_batch", md5s["test_batch"]]],
@@ -41,7 +41,7 @@ def tables(md5s: dict[str, str]) -> dict[str, object]:
 
 
 def trust(repo: Path, md5s: dict[str, str]) -> None:
-    """Make a scratch copy of this project take the files with these MD5s for the official ones."""
+    """Change a copy of this project so that it treats files with these MD5s as the official ones."""
     with (repo / "src/trainlab/data/cifar10.py").open("a") as module:
         module.write(
             "\n\n_official = _dataset\n\n\n"

@@ -1,3 +1,5 @@
+"""Augmentations, compared with a loop over images; distribution of their draws."""
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,7 @@ def cut_out(image: np.ndarray, row: int, column: int, size: int) -> np.ndarray:
     return image
 
 
-def test_flip_is_a_loop_over_images() -> None:
+def test_flip_equals_a_loop_over_images() -> None:
     draws = Flip(name="flip").draw(some(20).shape, generator=seeded())
     assert 0 < draws["flip"].sum() < 20
     expected = [flipped(image, flip) for image, flip in zip(some(20).numpy(), draws["flip"].tolist(), strict=True)]
@@ -45,7 +47,7 @@ def test_flip_is_a_loop_over_images() -> None:
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(9, 13), st.integers(9, 13), st.integers(0, 2**31))
-def test_crop_is_a_loop_over_images(padding: int, channels: int, height: int, width: int, seed: int) -> None:
+def test_crop_equals_a_loop_over_images(padding: int, channels: int, height: int, width: int, seed: int) -> None:
     images, crop = some(5, channels, height, width), Crop(name="crop", padding=padding)
     draws = crop.draw(images.shape, generator=seeded(seed))
     corners = zip(images.numpy(), draws["top"].tolist(), draws["left"].tolist(), strict=True)
@@ -54,7 +56,7 @@ def test_crop_is_a_loop_over_images(padding: int, channels: int, height: int, wi
 
 
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 13), st.integers(1, 13), st.integers(0, 2**31))
-def test_cutout_is_a_loop_over_images(size: int, channels: int, height: int, width: int, seed: int) -> None:
+def test_cutout_equals_a_loop_over_images(size: int, channels: int, height: int, width: int, seed: int) -> None:
     images, cutout = some(5, channels, height, width), Cutout(name="cutout", size=size)
     draws = cutout.draw(images.shape, generator=seeded(seed))
     centres = zip(images.numpy(), draws["row"].tolist(), draws["column"].tolist(), strict=True)
@@ -67,14 +69,14 @@ def test_half_of_the_images_are_flipped() -> None:
     assert stats.binomtest(int(flip.sum()), 10000, 0.5).pvalue > 1e-3
 
 
-def test_every_shift_is_as_likely() -> None:
+def test_shifts_are_equally_likely() -> None:
     draws = Crop(name="crop", padding=2).draw(torch.Size([25000, 3, 8, 8]), generator=seeded())
     times = np.bincount((5 * draws["top"] + draws["left"]).numpy(), minlength=25)
     assert len(times) == 25
     assert stats.chisquare(times).pvalue > 1e-3
 
 
-def test_every_pixel_is_as_likely_a_centre() -> None:
+def test_pixels_are_equally_likely_centres() -> None:
     draws = Cutout(name="cutout", size=4).draw(torch.Size([35000, 3, 5, 7]), generator=seeded())
     times = np.bincount((7 * draws["row"] + draws["column"]).numpy(), minlength=35)
     assert len(times) == 35
@@ -84,7 +86,9 @@ def test_every_pixel_is_as_likely_a_centre() -> None:
 @pytest.mark.parametrize("augmentation", ALL, ids=lambda a: a.name)
 @pytest.mark.parametrize("batch", [1, 6])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_memory_is_channels_last_and_the_given_images_stay(augmentation, batch: int, channels: int) -> None:
+def test_memory_is_channels_last_and_the_given_images_are_unchanged(
+    augmentation: Flip | Crop | Cutout, batch: int, channels: int
+) -> None:
     images = some(batch, channels)
     changed = augmentation.apply(images, generator=seeded())
     assert changed.shape == images.shape
@@ -94,19 +98,19 @@ def test_memory_is_channels_last_and_the_given_images_stay(augmentation, batch: 
 
 
 @pytest.mark.parametrize("augmentation", ALL, ids=lambda a: a.name)
-def test_the_seed_decides(augmentation) -> None:
+def test_the_result_depends_on_the_seed_only(augmentation: Flip | Crop | Cutout) -> None:
     images = some(64)
     once, again, other = (augmentation.apply(images, generator=seeded(seed)) for seed in (1, 1, 2))
     assert once.numpy().tobytes() == again.numpy().tobytes()
     assert not torch.equal(once, other)
 
 
-def test_one_generator_gives_each_batch_its_own_chances() -> None:
+def test_one_generator_gives_each_batch_different_draws() -> None:
     generator = seeded()
     first, second = (ALL[1].apply(some(64), generator=generator) for _ in range(2))
     assert not torch.equal(first, second)
 
 
-def test_a_crop_wider_than_the_image_is_refused() -> None:
-    with pytest.raises(UserError, match="padding is 9; for images of 9×12 pixels it must be at most 8$"):
+def test_padding_of_the_image_size_or_more_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"padding is 9; for images of 9×12 pixels it must be at most 8$"):
         Crop(name="crop", padding=9).apply(some(), generator=seeded())

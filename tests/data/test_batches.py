@@ -1,3 +1,5 @@
+"""Normalization of batches, compared with NumPy."""
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ from trainlab.data.stored import Dataset
 CPU = torch.device("cpu")
 
 
-def test_raw_inputs_are_the_pixels_in_0_1() -> None:
+def test_raw_inputs_are_pixels_scaled_to_0_1() -> None:
     images = dataset(10)
     batch, labels = Batches(images, inputs="raw", device=CPU).take(torch.tensor([3, 0, 7]))
     assert batch.dtype == torch.float32
@@ -26,7 +28,7 @@ def test_standardized_inputs_have_mean_0_and_deviation_1() -> None:
     np.testing.assert_allclose(batch.std((0, 2, 3)).numpy(), 1, atol=1e-3)
 
 
-def test_means_are_subtracted_from_the_channel_or_from_each_pixel() -> None:
+def test_means_are_subtracted_per_channel_or_per_pixel() -> None:
     images = dataset(50)
     pixels = images.images / 255
     channel, _ = Batches(images, inputs="channel_mean", device=CPU).slice(0, 50)
@@ -35,7 +37,7 @@ def test_means_are_subtracted_from_the_channel_or_from_each_pixel() -> None:
     np.testing.assert_allclose(image.numpy(), pixels - pixels.mean(0, keepdims=True), atol=1e-6)
 
 
-def test_a_channel_that_never_changes_becomes_zero() -> None:
+def test_a_constant_channel_becomes_zero() -> None:
     images = np.full((4, 1, 20, 20), 51, dtype=np.uint8)
     constant = Dataset(images, np.zeros(4, dtype=np.int64), ["a", "b"], [0.2], [0.0], images[0] / np.float32(255))
     batch, _ = Batches(constant, inputs="standardized", device=CPU).slice(0, 4)

@@ -1,4 +1,4 @@
-"""The source `digits`, against scikit-learn's own reading."""
+"""The source `digits`, compared with scikit-learn's `load_digits`."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from trainlab.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory) -> Path:
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("raw")
     Digits().fetch(directory)
     return directory
 
 
-def test_splits_every_fifth_of_each_class(raw):
+def test_every_fifth_image_of_each_class_is_a_test_image(raw: Path) -> None:
     train, test, classes = Digits().read(raw)
     official = load_digits()
-    where = {"train": [], "test": []}
+    where: dict[str, list[int]] = {"train": [], "test": []}
     seen = [0] * 10
     for index, label in enumerate(official.target):
         seen[label] += 1
@@ -33,16 +33,17 @@ def test_splits_every_fifth_of_each_class(raw):
     assert (len(train.labels), len(test.labels)) == (1442, 355)
 
 
-def test_enlarges_without_smoothing(raw):
+def test_pixels_are_repeated_without_smoothing(raw: Path) -> None:
     images = Digits().read(raw)[0].images
     assert images.shape[1:] == (3, 32, 32)
-    assert (images.dtype, images.min(), images.max()) == (np.uint8, 0, 255)
+    assert images.dtype == np.uint8
+    assert (images.min(), images.max()) == (0, 255)
     for row in range(4):
         for column in range(4):
             np.testing.assert_array_equal(images[:, :, row::4, column::4], images[:, :1, ::4, ::4].repeat(3, axis=1))
 
 
-def test_refuses_a_changed_or_missing_file(raw, tmp_path):
+def test_a_changed_or_missing_file_is_an_error(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"digits\.csv\.gz is missing or damaged: run `dvc repro download`$"):
         Digits().read(tmp_path)
     content = bytearray((raw / "digits.csv.gz").read_bytes())
@@ -52,7 +53,7 @@ def test_refuses_a_changed_or_missing_file(raw, tmp_path):
         Digits().read(tmp_path)
 
 
-def test_refuses_a_damaged_installation(monkeypatch, tmp_path):
+def test_a_damaged_installation_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("trainlab.data.digits._SHA256", "0")
     with pytest.raises(UserError, match=r"install scikit-learn again"):
         Digits().fetch(tmp_path)

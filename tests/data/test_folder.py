@@ -1,5 +1,8 @@
-"""The source `folder`, against torchvision's ImageFolder, Resize and CenterCrop; and every bad input."""
+"""The source `folder`, compared with torchvision's ImageFolder, Resize and CenterCrop; errors for invalid input."""
 
+import gzip
+import io
+import lzma
 import os
 import shutil
 import tarfile
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -25,8 +28,8 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 @pytest.fixture
-def images(tmp_path) -> Path:
-    """Two classes, three formats, several modes and sizes."""
+def images(tmp_path: Path) -> Path:
+    """Return a directory with three classes and images of three formats, several modes and sizes."""
     root = tmp_path / "images"
     for split, count in (("train", 5), ("test", 2)):
         for label, name in enumerate(("cat", "Dog", "zebra crossing")):
@@ -50,23 +53,28 @@ def pack(root: Path, suffix: str, *, inside: str = "") -> Path:
             for entry in sorted(root.rglob("*")):
                 archive.write(entry, Path(inside) / entry.relative_to(root))
     else:
-        with tarfile.open(path, "w:" + suffix.removeprefix(".tar").removeprefix(".")) as archive:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
             archive.add(root, inside or ".")
+        content = buffer.getvalue()
+        path.write_bytes(
+            {".tar": content, ".tar.gz": gzip.compress(content), ".tar.xz": lzma.compress(content)}[suffix]
+        )
     return path
 
 
 def fetch(path: Path, tmp_path: Path) -> Path:
-    """Fetch as the stage does."""
+    """Fetch the files in the same way as the stage does."""
     with directory_written_whole(tmp_path / "data" / "raw") as aside:
         Folder(path, 32).fetch(aside)
     return tmp_path / "data" / "raw"
 
 
 def refused(path: Path, tmp_path: Path) -> str:
-    """The message of a fetch that must fail, leave nothing, and leave what stood before."""
+    """Return the error message of a fetch, and check that the files of an earlier fetch are unchanged."""
     before = tmp_path / "data" / "raw" / "before"
     before.parent.mkdir(parents=True, exist_ok=True)
-    before.write_text("stands")
+    before.write_text("unchanged")
     with pytest.raises(UserError) as caught:
         fetch(path, tmp_path)
     assert [entry.name for entry in (tmp_path / "data").iterdir()] == ["raw"]
@@ -77,7 +85,7 @@ def refused(path: Path, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz", ".tar.xz", ".zip"])
 @pytest.mark.parametrize("inside", ["", "mine"])
-def test_reads_what_torchvision_reads(images, tmp_path, suffix, inside):
+def test_images_and_labels_equal_torchvisions(images: Path, tmp_path: Path, suffix: str, inside: str) -> None:
     if inside and not suffix:
         (images.with_name("outer") / inside).parent.mkdir()
         path = images.with_name("outer")
@@ -86,20 +94,20 @@ def test_reads_what_torchvision_reads(images, tmp_path, suffix, inside):
         path = pack(images, suffix, inside=inside) if suffix else images
     train, test, classes = Folder(path, 24).read(fetch(path, tmp_path))
 
-    (images / "train" / ".git").rmdir()  # which torchvision takes for a class
+    (images / "train" / ".git").rmdir()  # torchvision would treat it as a class
     same = transforms.Compose([transforms.Resize(24), transforms.CenterCrop(24), transforms.PILToTensor()])
     for split, name in ((train, "train"), (test, "test")):
         expected = ImageFolder(str(images / name), same)
         np.testing.assert_array_equal(split.images, np.stack([image.numpy() for image, _ in expected]))
         np.testing.assert_array_equal(split.labels, expected.targets)
-        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
+        assert [split.images.dtype, split.labels.dtype] == [np.dtype(np.uint8), np.dtype(np.int64)]
         assert classes == expected.classes == ["Dog", "cat", "zebra crossing"]
 
 
 @pytest.mark.parametrize("suffix", ["", ".tar.gz", ".zip"])
-def test_raw_holds_the_files_as_they_are(images, tmp_path, suffix):
+def test_raw_files_are_unchanged(images: Path, tmp_path: Path, suffix: str) -> None:
     raw = fetch(pack(images, suffix) if suffix else images, tmp_path)
-    (raw / "README.md").unlink(missing_ok=True)  # an archive's other files stay beside the images
+    (raw / "README.md").unlink(missing_ok=True)  # the other files of an archive are unpacked, too
     assert not list(raw.rglob(".*"))
     originals = {path.relative_to(images): path.read_bytes() for path in images.glob("*/*/[!.]*")}
     assert {path.relative_to(raw): path.read_bytes() for path in raw.rglob("*") if path.is_file()} == originals
@@ -110,14 +118,14 @@ def test_raw_holds_the_files_as_they_are(images, tmp_path, suffix):
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
 @example(32, 32, 32)
 @example(1, 90, 8)
-def test_any_size_is_squared_as_torchvision_does(width, height, size):
+def test_images_are_resized_and_cropped_as_in_torchvision(width: int, height: int, size: int) -> None:
     image = picture(width, height)
     expected = transforms.CenterCrop(size)(transforms.Resize(size)(image))
     np.testing.assert_array_equal(np.asarray(Folder(Path(), size)._square(image)), np.asarray(expected))
 
 
 def edit(images: Path, case: str) -> str:
-    """Break the images in one way; gives what the message must say."""
+    """Make the layout invalid in one way; return a part of the expected message."""
     train, test = images / "train", images / "test"
     if case == "no train":
         shutil.rmtree(train)
@@ -128,28 +136,28 @@ def edit(images: Path, case: str) -> str:
     if case == "empty class":
         shutil.rmtree(train / "cat")
         (train / "cat").mkdir()
-        return "train/cat has no image"
+        return "train/cat contains no images"
     if case == "hidden files only":
         for path in (test / "cat").iterdir():
             path.rename(path.with_name("." + path.name))
-        return "test/cat has no image"
+        return "test/cat contains no images"
     if case == "unknown class":
         shutil.copytree(test / "cat", test / "lynx")
-        return "test/lynx is a class that train/ lacks"
+        return "test/lynx is a class without training images"
     if case == "untested class":
         shutil.rmtree(test / "Dog")
-        return "test/Dog does not exist, so the class cannot be judged"
+        return "test/Dog does not exist, so the class has no test images"
     if case == "one class":
         for split in (train, test):
             shutil.rmtree(split / "cat")
             shutil.rmtree(split / "Dog")
-        return "train has fewer than two classes"
+        return "train contains fewer than two classes"
     if case == "image outside a class":
         shutil.copy(train / "cat" / "10.png", train)
-        return "train/10.png is in no class's directory"
+        return "train/10.png is not in the directory of a class"
     if case == "directory inside a class":
         (train / "cat" / "more").mkdir()
-        return "train/cat/more is no file"
+        return "train/cat/more is not a file"
     assert case == "unprintable name"
     for split in (train, test):
         (split / "cat").rename(split / "c\nt")
@@ -172,34 +180,38 @@ CASES = [
 
 @pytest.mark.parametrize("suffix", ["", ".tar.gz", ".zip"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_wrong_layout_is_named_before_anything_is_kept(images, tmp_path, case, suffix):
-    said = edit(images, case)
+def test_a_wrong_layout_is_an_error_before_any_file_is_kept(
+    images: Path, tmp_path: Path, case: str, suffix: str
+) -> None:
+    expected = edit(images, case)
     path = pack(images, suffix) if suffix else images
     message = refused(path, tmp_path)
-    assert said in message
+    assert expected in message
     assert f"{path}" in message
     assert "data.path" in message
 
 
-def test_a_path_that_is_not_there(tmp_path):
+def test_a_path_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     assert f"{tmp_path}/no.zip does not exist: set data.path in params.yaml" in refused(tmp_path / "no.zip", tmp_path)
 
 
-def test_an_empty_directory_says_what_to_put_there(tmp_path):
+def test_the_error_for_an_empty_directory_describes_the_layout(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "put images into train/CLASS/ and test/CLASS/ of" in refused(tmp_path / "empty", tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.xz", ".zip"])
-def test_a_cut_archive(images, tmp_path, suffix):
+def test_a_truncated_archive_is_an_error(images: Path, tmp_path: Path, suffix: str) -> None:
     path = pack(images, suffix)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert f"{path} is damaged, cut short" in refused(path, tmp_path)
+    assert f"{path} is damaged, incomplete, or not" in refused(path, tmp_path)
 
 
 @pytest.mark.parametrize("member", ["../evil.png", "/evil.png", "train/cat/../../../../evil.png"])
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_an_archive_that_reaches_outside(images, tmp_path, suffix, member):
+def test_an_archive_with_a_path_outside_of_it_is_an_error(
+    images: Path, tmp_path: Path, suffix: str, member: str
+) -> None:
     path = pack(images, suffix)
     if suffix == ".zip":
         with zipfile.ZipFile(path, "a") as archive:
@@ -211,67 +223,88 @@ def test_an_archive_that_reaches_outside(images, tmp_path, suffix, member):
     assert not list(tmp_path.rglob("evil.png"))
 
 
-def test_an_archive_with_a_link(images, tmp_path):
+def test_an_archive_with_a_link_is_an_error(images: Path, tmp_path: Path) -> None:
     (images / "train" / "cat" / "link.png").symlink_to("/etc/passwd")
     path = pack(images, ".tar")
     assert "'./train/cat/link.png'" in refused(path, tmp_path)
 
 
 @pytest.mark.parametrize("member", ["train/cat/10.png", "train/cat/10.png/more.png", "train/" + 300 * "x" + "/1.png"])
-def test_an_archive_that_cannot_be_unpacked(images, tmp_path, member):
+def test_a_member_that_cannot_be_unpacked_is_an_error(images: Path, tmp_path: Path, member: str) -> None:
     path = pack(images, ".tar")
     with tarfile.open(path, "a") as archive:
         archive.addfile(tarfile.TarInfo(member))
     assert f"has a member that cannot be unpacked, '{member}'" in refused(path, tmp_path)
 
 
-def test_raw_files_of_another_source_are_named(tmp_path):
+def test_raw_files_of_another_source_are_an_error(tmp_path: Path) -> None:
     for raw in (tmp_path / "missing", tmp_path):
-        with pytest.raises(UserError, match=r"does not hold the images of mine\.zip: run `dvc repro download`$"):
+        with pytest.raises(UserError, match=r"does not contain the images of mine\.zip: run `dvc repro download`$"):
             Folder(Path("mine.zip"), 32).read(raw)
 
 
-def read_with(file: Path, images: Path, *, size: int = 32) -> str:
+def error_of(file: Path, images: Path, *, size: int = 32) -> str:
+    """Return the error message of reading images, and check that it names the file and the next step."""
     with pytest.raises(UserError) as caught:
         Folder(Path("mine.zip"), size).read(images)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(str(file))
-    assert "mend or remove it in mine.zip, then run `dvc repro`" in str(caught.value)
+    assert "repair or remove it in mine.zip, then run `dvc repro`" in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"GIF89a" + bytes(50), b"\x89PNG\r\n\x1a\n" + bytes(50)])
-def test_a_file_that_is_no_image_is_named(images, content):
+def test_a_file_that_is_not_an_image_is_an_error(images: Path, content: bytes) -> None:
     file = images / "train" / "cat" / "notes.txt"
     file.write_bytes(content)
-    assert "is damaged, or no PNG, JPEG or WebP image" in read_with(file, images)
+    assert "is damaged or not a PNG, JPEG or WebP image" in error_of(file, images)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
-def test_a_cut_image_is_named(images, suffix):
+def test_a_truncated_image_is_an_error(images: Path, suffix: str) -> None:
     file = next((images / "train" / "cat").glob(f"[!.]*.{suffix}"))
     file.write_bytes(file.read_bytes()[:-200])
-    assert "is damaged" in read_with(file, images)
+    assert "is damaged" in error_of(file, images)
 
 
-def test_a_decompression_bomb_is_named(images):
+def test_an_image_above_the_size_limit_is_an_error(images: Path) -> None:
     file = images / "train" / "cat" / "10.png"
-    for width, height in ((10_000, 9_000), (20_000, 20_000)):  # Pillow warns of the first and refuses the second
+    for width, height in ((10_000, 9_000), (20_000, 20_000)):  # for Pillow a warning and an error
         Image.new("1", (width, height)).save(file)
-        assert "absurdly large" in read_with(file, images)
+        assert "is too large or too long" in error_of(file, images)
     Image.new("1", (1, 100_000)).save(file)
-    assert "long and thin" in read_with(file, images)
+    assert "is too large or too long" in error_of(file, images)
 
 
-def test_sixteen_bits_are_not_cut_off_silently(images):
-    file = images / "train" / "cat" / "10.png"
-    Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(file)
-    assert "more than 8 bits per channel" in read_with(file, images)
+def read_first_cat(images: Path, *, size: int) -> np.ndarray:
+    """Return the pixels of train/cat/1.png, the first image of the second class."""
+    train, _, classes = Folder(Path("mine.zip"), size).read(images)
+    assert classes[1] == "cat"
+    pixels: np.ndarray = train.images[train.labels == 1][0]
+    return pixels
+
+
+def test_images_are_converted_to_upright_opaque_rgb(images: Path) -> None:
+    stored = np.zeros((20, 60, 4), np.uint8)  # the middle third is kept: its upper half is blue, its lower transparent
+    stored[:10, 20:40] = [0, 0, 255, 255]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # turn clockwise
+    Image.fromarray(stored).save(images / "train" / "cat" / "1.png", exif=exif)
+    image = read_first_cat(images, size=20)
+    np.testing.assert_array_equal(image[:, :, :10], 255)
+    np.testing.assert_array_equal(image[:, :, 10:], np.broadcast_to([[[0]], [[0]], [[255]]], (3, 20, 10)))
+
+
+def test_16_bit_images_are_scaled(images: Path) -> None:
+    Image.fromarray(np.full((40, 40), 40_000, np.uint16)).save(images / "train" / "cat" / "1.png")
+    np.testing.assert_array_equal(read_first_cat(images, size=32), round(40_000 / 257))
 
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_damage_anywhere_is_a_user_error_or_still_an_image(tmp_path_factory, data):
+def test_a_damaged_image_is_a_user_error_or_still_decodes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     file = tmp_path_factory.getbasetemp() / "damaged"
     picture(40, 33).save(file, data.draw(st.sampled_from(["PNG", "JPEG", "WEBP"])))
     content = bytearray(file.read_bytes())
@@ -286,7 +319,7 @@ def test_damage_anywhere_is_a_user_error_or_still_an_image(tmp_path_factory, dat
     assert message.startswith(str(file))
 
 
-def test_links_in_your_own_directory_are_followed(images, tmp_path):
+def test_links_in_a_directory_are_followed(images: Path, tmp_path: Path) -> None:
     os.replace(images / "train" / "cat", tmp_path / "cats")
     (images / "train" / "cat").symlink_to(tmp_path / "cats")
     raw = fetch(images, tmp_path)
@@ -294,4 +327,4 @@ def test_links_in_your_own_directory_are_followed(images, tmp_path):
     assert len(list((raw / "train" / "cat").iterdir())) == 5
     shutil.rmtree(raw)
     (images / "train" / "cat" / "broken.png").symlink_to("nowhere")
-    assert "train/cat/broken.png is no file" in refused(images, tmp_path)
+    assert "train/cat/broken.png is not a file" in refused(images, tmp_path)

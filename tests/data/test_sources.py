@@ -1,5 +1,10 @@
 """The block `data` of params.yaml."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from trainlab import config
@@ -7,25 +12,44 @@ from trainlab.data import sources
 from trainlab.data.cifar10 import Cifar10
 from trainlab.data.digits import Digits
 from trainlab.data.folder import Folder
+from trainlab.data.sources import DataConfig
 from trainlab.errors import UserError
 
-GOOD = {"source": "digits", "path": "data/folder", "image_size": 32}
+GOOD: dict[str, object] = {"source": "digits", "path": "data/folder", "image_size": 32}
+SRC = Path(__file__).parents[2] / "src"
 
 
-def load(tmp_path, text):
+def load(tmp_path: Path, text: str) -> DataConfig:
     path = tmp_path / "params.yaml"
     path.write_text(text)
     return config.load_data(path)
 
 
-def test_each_source_can_be_named(tmp_path):
+def test_each_source_can_be_selected(tmp_path: Path) -> None:
     made = [
         type(sources.get(load(tmp_path, f"data: {{source: {name}, path: a/b, image_size: 48}}")))
         for name in sources.SOURCES
     ]
     assert made == [Cifar10, Digits, Folder]
     folder = sources.get(load(tmp_path, "data: {source: folder, path: a/b, image_size: 48}"))
-    assert (str(folder.path), folder.image_size) == ("a/b", 48)
+    assert folder == Folder(Path("a/b"), 48)
+
+
+def test_one_line_in_the_table_adds_a_source(tmp_path: Path) -> None:
+    shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    table = tmp_path / "src/trainlab/data/sources.py"
+    code = table.read_text(encoding="utf-8")
+    line = '    "digits": lambda config: Digits(),\n'
+    assert line in code
+    table.write_text(code.replace(line, line + line.replace('"digits"', '"other"')), encoding="utf-8")
+    script = (
+        "from trainlab.data import sources\n"
+        "config = sources.DataConfig(source='other', path='a/b', image_size=32)\n"
+        "print(type(sources.get(config)).__name__)\n"
+    )
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, cwd=tmp_path / "src", capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.stderr) == ("Digits\n", "")
 
 
 @pytest.mark.parametrize(
@@ -43,25 +67,27 @@ def test_each_source_can_be_named(tmp_path):
         ("sauce", "x", "data.sauce is not a parameter (did you mean source?); known here: source, path, image_size"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, key, value, message):
+def test_a_wrong_value_is_reported_with_the_allowed_values(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
     with pytest.raises(UserError) as caught:
         load(tmp_path, f"data: {GOOD | {key: value}!r}".replace("True", "true").replace("None", "null"))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_key_is_named(tmp_path):
+def test_a_missing_key_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.path is missing: give it a value.*\n.*data\.image_size is missing"):
         load(tmp_path, "data: {source: digits}")
 
 
 @pytest.mark.parametrize("text", ["seed: 0", "data: digits", "data:\n"])
-def test_a_missing_block_is_named(tmp_path, text):
+def test_a_missing_block_is_reported(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"params\.yaml has no block `data`"):
         load(tmp_path, text)
 
 
-def test_a_file_that_is_no_yaml(tmp_path):
+def test_a_file_that_is_not_yaml_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^[^\n]*params\.yaml: line 3: [^\n]*correct the YAML there$"):
         load(tmp_path, "data:\n  a: [\n")
     with pytest.raises(UserError, match=r"other\.yaml is missing: run the stage in the root"):

@@ -1,3 +1,5 @@
+"""Stratified subsets: size, class shares and uniform draws."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,21 +9,21 @@ from trainlab.data.subsets import stratified
 
 
 @given(st.data())
-def test_a_part_has_its_size_no_twins_and_each_classs_share(data) -> None:
+def test_a_subset_has_its_size_no_duplicates_and_the_share_of_each_class(data: st.DataObject) -> None:
     labels = np.array(data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=200)), dtype=np.int64)
     count, seed = data.draw(st.integers(1, len(labels))), data.draw(st.integers(0, 2**31))
-    part = stratified(labels, count, np.random.default_rng(seed))
-    assert part.dtype == np.int64
-    assert part.shape == (count,)
-    assert (np.diff(part) > 0).all()
-    assert part.min() >= 0
-    assert part.max() < len(labels)
+    subset = stratified(labels, count, np.random.default_rng(seed))
+    assert subset.dtype == np.int64
+    assert subset.shape == (count,)
+    assert (np.diff(subset) > 0).all()
+    assert subset.min() >= 0
+    assert subset.max() < len(labels)
     for c, size in zip(*np.unique(labels, return_counts=True), strict=True):
-        assert abs((labels[part] == c).sum() - size * count / len(labels)) < 1
-    np.testing.assert_array_equal(part, stratified(labels, count, np.random.default_rng(seed)))
+        assert abs((labels[subset] == c).sum() - size * count / len(labels)) < 1
+    np.testing.assert_array_equal(subset, stratified(labels, count, np.random.default_rng(seed)))
 
 
-def test_what_is_left_goes_to_the_largest_remainders_and_then_to_the_first_classes() -> None:
+def test_remaining_images_go_to_the_largest_remainders_then_to_the_first_classes() -> None:
     labels = np.repeat([0, 1, 2, 3], [5, 7, 4, 4])  # of 10: shares 2.5, 3.5, 2, 2
     assert np.bincount(labels[stratified(labels, 10, np.random.default_rng(0))]).tolist() == [3, 3, 2, 2]
     labels = np.repeat([0, 1, 2], [5, 6, 9])  # of 10: shares 2.5, 3, 4.5
@@ -30,24 +32,24 @@ def test_what_is_left_goes_to_the_largest_remainders_and_then_to_the_first_class
     assert np.bincount(labels[stratified(labels, 3, np.random.default_rng(0))]).tolist() == [0, 1, 2]
 
 
-def test_another_seed_draws_other_images() -> None:
+def test_another_seed_draws_different_images() -> None:
     labels = np.arange(500) % 10
-    parts = [stratified(labels, 50, np.random.default_rng(seed)) for seed in (0, 1)]
-    assert not np.array_equal(*parts)
+    first, second = (stratified(labels, 50, np.random.default_rng(seed)) for seed in (0, 1))
+    assert not np.array_equal(first, second)
 
 
-def test_every_image_of_a_class_is_as_likely() -> None:
+def test_images_of_a_class_are_equally_likely() -> None:
     labels = np.arange(20) % 2
     rng = np.random.default_rng(0)
     times = sum(np.bincount(stratified(labels, 6, rng), minlength=20) for _ in range(2000))
     np.testing.assert_allclose(times / 2000, 0.3, atol=0.05)  # deviation 0.01
 
 
-def test_all_images_are_a_part_too() -> None:
+def test_all_images_can_be_drawn() -> None:
     np.testing.assert_array_equal(stratified(np.arange(12) % 5, 12, np.random.default_rng(0)), np.arange(12))
 
 
 @pytest.mark.parametrize("count", [-1, 0, 13])
-def test_a_count_out_of_range_is_refused(count: int) -> None:
+def test_a_count_out_of_range_is_an_error(count: int) -> None:
     with pytest.raises(ValueError, match=r"count must be from 1 to 12$"):
         stratified(np.arange(12) % 5, count, np.random.default_rng(0))

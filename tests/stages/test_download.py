@@ -1,4 +1,4 @@
-"""Stage `download`, as the pipeline runs it: a script, in a directory with a params.yaml."""
+"""The stage `download`, run as in the pipeline: as a script, in a directory with a params.yaml."""
 
 import os
 import shutil
@@ -14,7 +14,9 @@ from cifar10_files import FOLDER, trust, write_cifar10
 ROOT = Path(__file__).parents[2]
 
 
-def run(cwd: Path, script: str = "stages/download.py", *, root: Path = ROOT, **environment: str):
+def run(
+    cwd: Path, script: str = "stages/download.py", *, root: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "CIFAR10_MIRROR"} | environment
     command = [sys.executable, "-W", "error", str(root / script)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
@@ -24,16 +26,16 @@ def configure(cwd: Path, source: str, path: str = "data/folder", image_size: int
     (cwd / "params.yaml").write_text(f"data: {{source: {source}, path: {path}, image_size: {image_size}}}\n")
 
 
-def test_digits(tmp_path):
+def test_digits(tmp_path: Path) -> None:
     configure(tmp_path, "digits")
-    for _ in range(2):  # the second time takes the place of the first
+    for _ in range(2):  # the second result replaces the first
         result = run(tmp_path)
         assert (result.returncode, result.stderr) == (0, "")
         assert result.stdout == "data/raw: digits, 1 file, 57,523 bytes\n"
         assert [path.name for path in (tmp_path / "data").rglob("*")] == ["raw", "digits.csv.gz"]
 
 
-def test_cifar10_from_a_mirror(tmp_path):
+def test_cifar10_from_a_mirror(tmp_path: Path) -> None:
     for part in ("src", "stages"):
         shutil.copytree(ROOT / part, tmp_path / "repo" / part, ignore=shutil.ignore_patterns("__pycache__"))
     trust(tmp_path / "repo", write_cifar10(tmp_path / "mirror"))
@@ -49,7 +51,7 @@ def test_cifar10_from_a_mirror(tmp_path):
     assert result.stdout == ("data/normalized: 100 training and 20 test images, 10 classes, 32x32 pixels, 3 channels\n")
 
 
-def test_a_mistake_is_one_line_and_leaves_what_stood_before(tmp_path):
+def test_a_mistake_is_reported_on_one_line_and_leaves_the_existing_files(tmp_path: Path) -> None:
     configure(tmp_path, "digits")
     assert run(tmp_path).returncode == 0
     configure(tmp_path, "folder", "images")
@@ -57,7 +59,7 @@ def test_a_mistake_is_one_line_and_leaves_what_stood_before(tmp_path):
     result = run(tmp_path)
     assert result.returncode == 1
     assert result.stderr == (
-        "trainlab: images/train/cat has no image: put images into train/CLASS/ and test/CLASS/ of images, "
+        "trainlab: images/train/cat contains no images: put images into train/CLASS/ and test/CLASS/ of images, "
         "or set data.path in params.yaml\n"
     )
     assert [path.name for path in (tmp_path / "data").rglob("*")] == ["raw", "digits.csv.gz"]
@@ -69,7 +71,7 @@ def test_a_mistake_is_one_line_and_leaves_what_stood_before(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["digits", "folder"])
-def test_needs_no_torch(tmp_path, source):
+def test_needs_no_torch(tmp_path: Path, source: str) -> None:
     configure(tmp_path, source, "images")
     for split in ("train", "test"):
         for label in ("a", "b"):
@@ -85,7 +87,7 @@ def test_needs_no_torch(tmp_path, source):
     assert result.stdout.endswith("\n[]\n"), result.stderr
 
 
-def test_answers_help(tmp_path):
+def test_help_names_the_environment_variable(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(ROOT / "stages" / "download.py"), "--help"], cwd=tmp_path, capture_output=True, text=True
     )

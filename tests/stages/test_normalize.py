@@ -1,4 +1,4 @@
-"""Stage `normalize`, as the pipeline runs it: a script, in a directory with data/raw."""
+"""The stage `normalize`, run as in the pipeline: as a script, in a directory with data/raw."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from trainlab.data import stored
 STAGES = Path(__file__).parents[2] / "stages"
 
 
-def run(stage: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess:
+def run(stage: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(STAGES / f"{stage}.py"), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
 
@@ -24,8 +24,8 @@ def configure(cwd: Path, source: str, image_size: int = 32) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """A project whose data/raw holds two classes of plain red and plain blue images."""
+def folder(tmp_path: Path) -> Path:
+    """Return a project whose data/raw contains two classes: red images and blue images."""
     configure(tmp_path, "folder", image_size=16)
     for split, count in (("train", 3), ("test", 1)):
         for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
@@ -40,7 +40,7 @@ def normalized(cwd: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (cwd / "data" / "normalized").iterdir()}
 
 
-def test_digits_give_the_same_bytes_in_every_process(tmp_path):
+def test_digits_give_the_same_bytes_in_each_process(tmp_path: Path) -> None:
     configure(tmp_path, "digits")
     assert run("download", tmp_path).returncode == 0
     result = run("normalize", tmp_path)
@@ -54,7 +54,7 @@ def test_digits_give_the_same_bytes_in_every_process(tmp_path):
     assert normalized(tmp_path) == first
 
 
-def test_a_folder_of_images(folder):
+def test_a_folder_of_images(folder: Path) -> None:
     result = run("normalize", folder)
     assert (result.returncode, result.stderr) == (0, "")
     train = stored.load(folder / "data" / "normalized" / "train.safetensors")
@@ -69,14 +69,14 @@ def test_a_folder_of_images(folder):
     }
 
 
-def test_a_damaged_image_is_one_line_and_leaves_what_stood_before(folder):
+def test_a_damaged_image_is_reported_on_one_line_and_leaves_the_existing_files(folder: Path) -> None:
     assert run("normalize", folder).returncode == 0
     before = normalized(folder)
     (folder / "data" / "raw" / "train" / "red" / "1.png").write_bytes(b"damaged")
     result = run("normalize", folder)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "trainlab: data/raw/train/red/1.png is damaged, or no PNG, JPEG or WebP image: mend or remove it in images, "
+        "trainlab: data/raw/train/red/1.png is damaged or not a PNG, JPEG or WebP image: repair or remove it in images, "
         "then run `dvc repro`\n"
     )
     assert normalized(folder) == before
@@ -84,7 +84,7 @@ def test_a_damaged_image_is_one_line_and_leaves_what_stood_before(folder):
 
 
 @pytest.mark.parametrize("source", ["digits", "folder"])
-def test_without_raw_files(tmp_path, source):
+def test_missing_raw_files_are_an_error(tmp_path: Path, source: str) -> None:
     configure(tmp_path, source)
     result = run("normalize", tmp_path)
     assert result.returncode == 1
@@ -93,7 +93,7 @@ def test_without_raw_files(tmp_path, source):
     assert not (tmp_path / "data").exists()
 
 
-def test_arguments(tmp_path):
+def test_arguments(tmp_path: Path) -> None:
     assert run("normalize", tmp_path, "--help").returncode == 0
     result = run("normalize", tmp_path, "more")
     assert result.returncode == 2

@@ -1,4 +1,4 @@
-"""What every stage does before it imports anything slow."""
+"""What every stage does before its slow imports."""
 
 import os
 import re
@@ -14,19 +14,19 @@ STAGES = Path(__file__).parents[2] / "stages"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8])
-def test_ctrl_c_while_the_imports_go_on_shows_no_traceback(tmp_path: Path, seconds: float) -> None:
-    command = [sys.executable, "-X", "importtime", STAGES / "train.py", "baseline"]
+def test_ctrl_c_during_the_imports_shows_no_traceback(tmp_path: Path, seconds: float) -> None:
+    command = [sys.executable, "-X", "importtime", str(STAGES / "train.py"), "baseline"]
     stage = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert stage.stderr is not None
-    assert any(line.split()[-1] == "_start" for line in stage.stderr)  # reads until it is imported
+    assert any(line.split()[-1] == "_start" for line in stage.stderr)  # wait for its import
     time.sleep(seconds)
     stage.send_signal(signal.SIGINT)
-    _, said = stage.communicate(timeout=60)
-    assert "Traceback" not in said
-    assert stage.returncode in (-signal.SIGINT, 130, 1)  # 1: it was quicker, and says that there is no such run
+    _, errors = stage.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert stage.returncode in (-signal.SIGINT, 130, 1)  # 1: the error that there is no such run came first
 
 
-def test_help_answers(tmp_path: Path) -> None:
+def test_help_works_without_any_files(tmp_path: Path) -> None:
     for script in sorted(STAGES.glob("[a-z]*.py")):
         shown = subprocess.run(
             [sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
@@ -37,16 +37,16 @@ def test_help_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("place", "spins"), [(".dvc/tmp/exps/tmpabc", False), ("project", True)])
-def test_only_experiments_of_the_queue_give_their_cores_away(tmp_path: Path, place: str, spins: bool) -> None:
+def test_only_queued_experiments_wait_without_spinning(tmp_path: Path, place: str, spins: bool) -> None:
     workspace = tmp_path / place
     workspace.mkdir(parents=True)
     script = f"import sys; sys.path.insert(0, {str(STAGES)!r}); import _start, torch"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    environment["OMP_DISPLAY_ENV"] = "verbose"  # so that the library says what it goes by
+    environment["OMP_DISPLAY_ENV"] = "verbose"  # the library prints its settings
     command = [sys.executable, "-c", script]
-    said = subprocess.run(
+    output = subprocess.run(
         command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=60, check=True
     ).stderr
-    if not (counts := re.findall(r"GOMP_SPINCOUNT = '(\w+)'", said)):
-        pytest.skip("torch uses another OpenMP than GNU's here")
+    if not (counts := re.findall(r"GOMP_SPINCOUNT = '(\w+)'", output)):
+        pytest.skip("torch does not use GNU OpenMP here")
     assert (counts[0] != "0") is spins

@@ -1,0 +1,1 @@
+"""The images: sources, the stored data set, batches in memory, augmentation, subsets."""

@@ -1,4 +1,4 @@
-"""Read the files of a tar or zip archive that nobody has vouched for."""
+"""Read the files of an untrusted tar or zip archive."""
 
 import errno
 import gzip
@@ -15,7 +15,7 @@ from typing import IO, NamedTuple, cast
 
 from trainlab.errors import UserError
 
-# Far above any photograph or data batch, and low enough to be held in memory one at a time.
+# Far larger than a photograph or a data batch, and small enough that one file fits in memory.
 LARGEST_FILE = 256 << 20
 LARGEST_ARCHIVE = 64 << 30
 
@@ -36,27 +36,28 @@ _DAMAGED = (
 
 
 class Member(NamedTuple):
-    """A file of an archive, or a directory where ``content`` is None; ``path`` is relative and has no ``..``."""
+    """A file of an archive, or a directory if ``content`` is None; ``path`` is relative and has no ``..``."""
 
     path: PurePosixPath
     content: bytes | None
 
 
 def members(archive: IO[bytes], name: str) -> Iterator[Member]:
-    """Give each file and directory of an archive, in the archive's order, and write nothing.
+    """Yield each file and directory of an archive, in the order of the archive; nothing is written.
 
     Parameters
     ----------
     archive
-        A seekable file: .tar, .tar.gz, .tar.xz or .zip, told apart by its first bytes.
+        A seekable .tar, .tar.gz, .tar.xz or .zip file; the format is recognized by its first bytes.
     name
-        What messages call the archive.
+        The archive's name in messages.
 
     Raises
     ------
     UserError
-        When the archive is damaged, cut short or encrypted, or has a member that points outside of it, is a link or a
-        device, or is absurdly large. Damage may be noticed only at the end: use nothing of what was given before.
+        If the archive is damaged, incomplete or encrypted, or has a member that points outside of it, is a link or a
+        device, or exceeds the size limits. Some damage is found only at the end: after an error, discard all members
+        that were yielded before.
     """
     start = archive.read(6)
     archive.seek(0)
@@ -65,15 +66,15 @@ def members(archive: IO[bytes], name: str) -> Iterator[Member]:
     except _DAMAGED as error:
         raise _damaged(name) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a seek before the start of the file, as a damaged table of contents asks for
+        if error.errno != errno.EINVAL:  # EINVAL: a damaged table of contents caused a seek to before the start
             raise
         raise _damaged(name) from error
 
 
 def _damaged(name: str) -> UserError:
     return UserError(
-        f"{name} is damaged, cut short, or no .tar, .tar.gz, .tar.xz or .zip archive: "
-        "get or pack it again, then run the same command again"
+        f"{name} is damaged, incomplete, or not a .tar, .tar.gz, .tar.xz or .zip archive: "
+        "download or create it again, then run the same command again"
     )
 
 
@@ -86,7 +87,7 @@ def _tar_members(archive: IO[bytes], name: str, start: bytes) -> Iterator[Member
     else:
         stream = archive
     total = 0
-    # `archive` is the caller's to close.
+    # The caller closes `archive`.
     with nullcontext() if stream is archive else stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
             path = _inside(member.name, name)
@@ -96,8 +97,8 @@ def _tar_members(archive: IO[bytes], name: str, start: bytes) -> Iterator[Member
             _check_size(member.name, member.size, total, name)
             file = tar.extractfile(member)  # None for a directory
             yield Member(path, file.read() if file else None)
-        # tarfile takes a broken header and the end of a file cut at a block for the end of the archive, and leaves
-        # the compressed stream's own checksum unread.
+        # tarfile treats a broken header, and a file that was truncated between two blocks, as the end of the archive. It
+        # does not read to the checksum at the end of a compressed stream.
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
             raise tarfile.ReadError("no end-of-archive block")
@@ -118,7 +119,7 @@ def _zip_members(archive: IO[bytes], name: str) -> Iterator[Member]:
                 continue
             if member.flag_bits & 1:
                 raise UserError(
-                    f"{name} is encrypted: pack it again without a password, then run the same command again"
+                    f"{name} is encrypted: create it again without a password, then run the same command again"
                 )
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise NotImplementedError("a compression that cannot be unpacked in bounded memory")
@@ -128,12 +129,12 @@ def _zip_members(archive: IO[bytes], name: str) -> Iterator[Member]:
 
 
 def _inside(member: str, archive: str) -> PurePosixPath:
-    """The member's path; absolute ones, Windows' too, and ones that climb are refused."""
+    """Return a member's path; raise an error if it is absolute (on Unix or Windows) or contains ``..``."""
     path, windows = PurePosixPath(member), PureWindowsPath(member)
     if path.is_absolute() or windows.anchor or ".." in path.parts + windows.parts or "\0" in member:
         raise UserError(
             f"{archive} has a member that points outside of it, {member!r}: "
-            "do not trust it; get or pack it again, then run the same command again"
+            "it may be malicious; download or create it again, then run the same command again"
         )
     return path
 
@@ -141,13 +142,13 @@ def _inside(member: str, archive: str) -> PurePosixPath:
 def _not_plain(member: str, archive: str) -> UserError:
     return UserError(
         f"{archive} has a member that is a link or a device, {member!r}: "
-        "pack the files themselves (tar --dereference), then run the same command again"
+        "create it again with the files themselves (tar --dereference), then run the same command again"
     )
 
 
 def _check_size(member: str, size: int, total: int, archive: str) -> None:
     if size > LARGEST_FILE or total > LARGEST_ARCHIVE:
         raise UserError(
-            f"{archive} is absurdly large at its member {member!r} (limits: {LARGEST_FILE >> 20} MiB a file, "
-            f"{LARGEST_ARCHIVE >> 30} GiB in all): pack it again without that, then run the same command again"
+            f"{archive} is too large at its member {member!r} (limits: {LARGEST_FILE >> 20} MiB per file, "
+            f"{LARGEST_ARCHIVE >> 30} GiB in total): create it again without that, then run the same command again"
         )

@@ -1,4 +1,4 @@
-"""Your own images: a directory or an archive in the layout of torchvision's ImageFolder."""
+"""The source `folder`: images in a directory or an archive, in the layout of torchvision's ImageFolder."""
 
 import errno
 import math
@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from trainlab.data.archives import members
+from trainlab.data.images import to_rgb
 from trainlab.data.stored import Split
 from trainlab.errors import UserError
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_LARGEST_IMAGE = 89_478_485  # pixels; where Pillow starts to warn of a decompression bomb
+_LARGEST_IMAGE = 89_478_485  # pixels; above it, Pillow warns of a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Folder:
     Parameters
     ----------
     path
-        A directory, or a .tar, .tar.gz, .tar.xz or .zip; there, the two may stand in one directory of their own.
+        A directory or a .tar, .tar.gz, .tar.xz or .zip archive that contains ``train/`` and ``test/``, at its top or in
+        a single directory.
     image_size
         Height and width of the decoded images, in pixels.
     """
@@ -36,7 +38,13 @@ class Folder:
     image_size: int
 
     def fetch(self, directory: Path) -> None:
-        """Copy or unpack the images into ``directory``, as they are."""
+        """Copy or unpack the image files into ``directory``, unchanged.
+
+        Raises
+        ------
+        UserError
+            If ``path`` does not exist, has the wrong layout or cannot be unpacked.
+        """
         if self.path.is_dir():
             for split in _layout(self.path, self.path).values():
                 for files in split.values():
@@ -53,45 +61,54 @@ class Folder:
             )
 
     def read(self, directory: Path) -> tuple[Split, Split, list[str]]:
-        """Training images, test images and class names; classes and files in the order of their names."""
+        """Return training images, test images and class names; classes and files are sorted by name.
+
+        Raises
+        ------
+        UserError
+            If ``directory`` does not contain the images of ``path``, or a file cannot be decoded.
+        """
         try:
             layout = _layout(directory, directory)
         except (UserError, FileNotFoundError) as error:
-            raise UserError(f"{directory} does not hold the images of {self.path}: run `dvc repro download`") from error
+            raise UserError(
+                f"{directory} does not contain the images of {self.path}: run `dvc repro download`"
+            ) from error
         return self._decode(layout["train"]), self._decode(layout["test"]), list(layout["train"])
 
     def _decode(self, split: dict[str, list[Path]]) -> Split:
         files = [file for files in split.values() for file in files]
         images = np.empty((len(files), 3, self.image_size, self.image_size), np.uint8)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of odd metadata and large images; those are looked at below
-            with ThreadPoolExecutor() as pool:  # Pillow decodes and scales outside the interpreter's lock
+            warnings.simplefilter("ignore")  # Pillow's warnings about metadata and about sizes, which are checked below
+            with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it decodes and scales
                 for image, pixels in zip(images, pool.map(self._image, files), strict=True):
                     image[:] = np.moveaxis(pixels, 2, 0)
         return Split(images, np.repeat(np.arange(len(split), dtype=np.int64), [len(files) for files in split.values()]))
 
     def _image(self, file: Path) -> np.ndarray:
-        """``[height, width, 3]``: the shorter side scaled to ``image_size``, the centre cropped, as in torchvision."""
-        mend = f"mend or remove it in {self.path}, then run `dvc repro`"
+        """Return an image file as ``[height, width, 3]``, uint8: upright RGB, resized and cropped as in torchvision."""
+        action = f"repair or remove it in {self.path}, then run `dvc repro`"
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 if max(image.width * image.height, math.prod(self._scaled(image.size))) > _LARGEST_IMAGE:
                     raise Image.DecompressionBombError
-                if image.mode.startswith(("I", "F")):
-                    raise UserError(f"{_shown(file)} has more than 8 bits per channel, which would be cut off: {mend}")
-                return np.asarray(self._square(image.convert("RGB")))
-        except (UserError, MemoryError):
+                return np.asarray(self._square(to_rgb(image)))
+        except MemoryError:
             raise
         except Image.DecompressionBombError as error:
-            raise UserError(f"{_shown(file)} is absurdly large, or long and thin: {mend}") from error
-        except Exception as error:  # Pillow raises many kinds for damaged files
-            raise UserError(f"{_shown(file)} is damaged, or no PNG, JPEG or WebP image: {mend}") from error
+            limit = f"the limit is {_LARGEST_IMAGE:,} pixels, before and after scaling to {self.image_size} pixels"
+            raise UserError(f"{_shown(file)} is too large or too long ({limit}): {action}") from error
+        except Exception as error:  # Pillow raises many types of errors for damaged files
+            raise UserError(f"{_shown(file)} is damaged or not a PNG, JPEG or WebP image: {action}") from error
 
     def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height after scaling the shorter side to ``image_size``."""
         width, height = size
         return self.image_size * width // min(size), self.image_size * height // min(size)
 
     def _square(self, image: Image.Image) -> Image.Image:
+        """Scale the shorter side to ``image_size`` and crop the center, as torchvision's Resize and CenterCrop do."""
         size, (width, height) = self.image_size, self._scaled(image.size)
         left, top = round((width - size) / 2), round((height - size) / 2)
         scaled = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -99,6 +116,7 @@ class Folder:
 
 
 def _unpack(path: Path, directory: Path) -> None:
+    """Unpack an archive, without its hidden files."""
     with path.open("rb") as archive:
         for member, content in members(archive, str(path)):
             directories = member.parts if content is None else member.parts[:-1]
@@ -115,14 +133,24 @@ def _unpack(path: Path, directory: Path) -> None:
                     raise
                 raise UserError(
                     f"{path} has a member that cannot be unpacked, {str(member)!r} ({error.strerror}): "
-                    "pack it again, then run the same command again"
+                    "create the archive again, then run the same command again"
                 ) from error
 
 
 def _layout(directory: Path, shown: Path) -> dict[str, dict[str, list[Path]]]:
-    """The images of each class, by ``train`` and ``test``: all that must hold before one is opened.
+    """Return the image files per class, by ``train`` and ``test``, after checking the layout; no image is opened.
 
-    ``shown`` is what messages call ``directory``.
+    Parameters
+    ----------
+    directory
+        Contains ``train/`` and ``test/``, at its top or in a single directory.
+    shown
+        The name of ``directory`` in messages.
+
+    Raises
+    ------
+    UserError
+        If the layout is wrong.
     """
     root = directory
     top = [entry for entry in _visible(directory) if entry.is_dir()]
@@ -138,35 +166,36 @@ def _layout(directory: Path, shown: Path) -> dict[str, dict[str, list[Path]]]:
     layout: dict[str, dict[str, list[Path]]] = {}
     for split in ("train", "test"):
         if not (root / split).is_dir():
-            raise wrong(root / split, "does not exist or is no directory")
+            raise wrong(root / split, "does not exist or is not a directory")
         layout[split] = {}
         for folder in _visible(root / split):
             if not folder.is_dir():
-                raise wrong(folder, "is in no class's directory")
+                raise wrong(folder, "is not in the directory of a class")
             if not folder.name.isprintable():
-                raise wrong(folder, "has no printable UTF-8 name")
+                raise wrong(folder, "has a name that is not printable UTF-8")
             layout[split][folder.name] = list(_visible(folder))
             for file in layout[split][folder.name]:
                 if not file.is_file():
-                    raise wrong(file, "is no file")
+                    raise wrong(file, "is not a file")
             if not layout[split][folder.name]:
-                raise wrong(folder, "has no image")
+                raise wrong(folder, "contains no images")
     train, test = layout["train"], layout["test"]
     if len(train) < 2:
-        raise wrong(root / "train", "has fewer than two classes")
+        raise wrong(root / "train", "contains fewer than two classes")
     if unknown := sorted(test.keys() - train.keys()):
-        raise wrong(root / "test" / unknown[0], "is a class that train/ lacks")
+        raise wrong(root / "test" / unknown[0], "is a class without training images")
     if untested := sorted(train.keys() - test.keys()):
-        raise wrong(root / "test" / untested[0], "does not exist, so the class cannot be judged")
+        raise wrong(root / "test" / untested[0], "does not exist, so the class has no test images")
     return layout
 
 
 def _visible(directory: Path) -> Iterator[Path]:
+    """Return the entries of a directory that are not hidden, sorted by name."""
     return (entry for entry in sorted(directory.iterdir(), key=lambda entry: entry.name) if not _is_hidden(entry.name))
 
 
 def _shown(path: Path) -> str:
-    """The path on one line."""
+    """Return the path as text on one line."""
     return text if (text := str(path)).isprintable() else ascii(text)
 
 
