@@ -1,7 +1,10 @@
 import csv
 import json
 import math
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,22 +14,27 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax
 from sklearn.metrics import classification_report, log_loss
 
+from small import data, run_config
 from trainlab.errors import UserError
-from trainlab.evaluation.metrics import Predictions, evaluate
+from trainlab.evaluation.metrics import Predictions, evaluate, training_record
+from trainlab.training.loop import train
+from trainlab.training.model_file import TrainedModel
 
+Scores = np.ndarray[Any, np.dtype[np.float32]]
+Labels = np.ndarray[Any, np.dtype[np.int64]]
 CLASSES = ("ant", "bee", "cow", "dog")
 
 
-def some_scores(replicas=2, images=200, classes=4, seed=0):
-    random = np.random.default_rng(seed)
-    labels = random.integers(classes, size=images)
-    scores = random.normal(size=(replicas, images, classes)).astype(np.float32)
+def some_scores(replicas: int = 2, images: int = 200, classes: int = 4, seed: int = 0) -> tuple[Scores, Labels]:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(classes, size=images)
+    scores = generator.normal(size=(replicas, images, classes)).astype(np.float32)
     scores[:, np.arange(images), labels] += 1
     return scores, labels
 
 
 @st.composite
-def cases(draw):
+def cases(draw: st.DrawFn) -> tuple[Scores, Labels, tuple[str, ...]]:
     """Scores of any finite float32 size, ties and absent classes included."""
     replicas, images, classes = draw(st.integers(1, 3)), draw(st.integers(1, 12)), draw(st.integers(2, 4))
     numbers = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -35,12 +43,12 @@ def cases(draw):
     return scores, labels, CLASSES[:classes]
 
 
-def rows(path):
+def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_three_images_by_hand():
+def test_three_images_by_hand() -> None:
     # Right, right, wrong (a bee taken for an ant); the scores of image 2 are log 3 apart.
     scores = np.array([[1.0, 0.0], [0.0, 0.0], [math.log(3), 0.0]])
     metrics = evaluate(scores, [0, 0, 1], CLASSES[:2])
@@ -55,7 +63,7 @@ def test_three_images_by_hand():
     assert metrics.support.tolist() == [2, 1]
 
 
-def test_agrees_with_the_classification_report_of_each_replica():
+def test_agrees_with_the_classification_report_of_each_replica() -> None:
     scores, labels = some_scores(replicas=3)
     metrics = evaluate(scores, labels, CLASSES)
     for replica in range(3):
@@ -72,7 +80,7 @@ def test_agrees_with_the_classification_report_of_each_replica():
             assert metrics.support[i] == report[name]["support"]
 
 
-def test_loss_agrees_with_scipy_and_scikit_learn():
+def test_loss_agrees_with_scipy_and_scikit_learn() -> None:
     scores, labels = some_scores(replicas=1)
     expected = -log_softmax(scores[0].astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean()
     [loss] = evaluate(scores, labels, CLASSES).loss
@@ -81,13 +89,13 @@ def test_loss_agrees_with_scipy_and_scikit_learn():
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
-def test_equal_scores_have_loss_log_c(classes):
+def test_equal_scores_have_loss_log_c(classes: int) -> None:
     metrics = evaluate(np.zeros((classes, classes)), np.arange(classes), [str(i) for i in range(classes)])
     assert metrics.loss == pytest.approx([math.log(classes)], rel=1e-14)
     assert metrics.accuracy == pytest.approx([1 / classes])  # the first of equals is the prediction
 
 
-def test_a_class_without_images_counts_in_the_macro_average():
+def test_a_class_without_images_counts_in_the_macro_average() -> None:
     metrics = evaluate(np.eye(4)[[0, 1, 2]], [0, 1, 2], CLASSES)
     assert metrics.f1_macro == pytest.approx([0.75])
     assert metrics.f1_weighted == pytest.approx([1])
@@ -96,7 +104,7 @@ def test_a_class_without_images_counts_in_the_macro_average():
 
 @given(cases())
 @settings(max_examples=60, deadline=None)
-def test_what_holds_for_any_scores(case):
+def test_invariants_for_any_scores(case: tuple[Scores, Labels, tuple[str, ...]]) -> None:
     scores, labels, classes = case
     metrics = evaluate(scores, labels, classes)
     assert metrics.f1_micro == pytest.approx(metrics.accuracy)
@@ -111,7 +119,9 @@ def test_what_holds_for_any_scores(case):
 
 @given(cases(), st.randoms(use_true_random=False))
 @settings(max_examples=30, deadline=None)
-def test_the_order_of_the_images_changes_nothing(case, random):
+def test_the_order_of_the_images_does_not_matter(
+    case: tuple[Scores, Labels, tuple[str, ...]], random: random.Random
+) -> None:
     scores, labels, classes = case
     order = random.sample(range(len(labels)), len(labels))
     metrics, shuffled = evaluate(scores, labels, classes), evaluate(scores[:, order], labels[order], classes)
@@ -120,7 +130,7 @@ def test_the_order_of_the_images_changes_nothing(case, random):
     assert (shuffled.confusion == metrics.confusion).all()
 
 
-def test_scores_without_a_replica_axis_are_one_replica():
+def test_scores_without_a_replica_axis_are_one_replica() -> None:
     scores, labels = some_scores(replicas=1)
     assert (evaluate(scores[0], labels, CLASSES).confusion == evaluate(scores, labels, CLASSES).confusion).all()
 
@@ -140,7 +150,7 @@ def test_scores_without_a_replica_axis_are_one_replica():
         (lambda s, y: (s > 0, y), "scores are bool"),
     ],
 )
-def test_bad_input_is_named(change, message):
+def test_invalid_input_is_named(change: Callable[[Any, Any], tuple[Any, Any]], message: str) -> None:
     scores, labels = change(*some_scores())
     with pytest.raises(ValueError, match=message):
         evaluate(scores, labels, CLASSES)
@@ -148,14 +158,22 @@ def test_bad_input_is_named(change, message):
         Predictions(scores, labels, CLASSES)
 
 
-def test_saved_metrics(tmp_path):
+RECORD = {"training": {"epochs": 3}, "model": {"parameters": 7}}
+
+
+def test_saved_metrics(tmp_path: Path) -> None:
     scores, labels = some_scores(replicas=3)
     metrics = evaluate(scores, labels, CLASSES)
-    metrics.save(tmp_path / "run.json", trained_on="cpu (AVX512), 2 threads")
+    assert metrics.replicas == 3
+    metrics.save(tmp_path / "run.json", RECORD)
     saved = json.loads((tmp_path / "run.json").read_text())
-    assert list(saved) == ["replicas", "accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss", "trained_on"]
+    numbers = ["accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss"]
+    assert list(saved) == ["replicas", "test_images", "support", *numbers, "training", "model"]
     assert saved["replicas"] == 3
-    for name in ("accuracy", "f1_macro", "loss"):
+    assert saved["test_images"] == 200
+    assert list(saved["support"].items()) == list(zip(CLASSES, np.bincount(labels).tolist(), strict=True))
+    assert {key: saved[key] for key in RECORD} == RECORD
+    for name in numbers:
         values = getattr(metrics, name).tolist()
         mean = math.fsum(values) / 3
         assert saved[name]["values"] == values
@@ -163,72 +181,100 @@ def test_saved_metrics(tmp_path):
         assert saved[name]["std"] == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values) / 2))
 
 
-def test_one_replica_has_no_standard_deviation(tmp_path):
-    evaluate(*some_scores(replicas=1), CLASSES).save(tmp_path / "run.json")
-    saved = json.loads((tmp_path / "run.json").read_text())
-    assert saved["accuracy"]["std"] is None
-    assert "trained_on" not in saved
+def test_one_replica_has_no_standard_deviation(tmp_path: Path) -> None:
+    evaluate(*some_scores(replicas=1), CLASSES).save(tmp_path / "one.json", RECORD)
+    assert json.loads((tmp_path / "one.json").read_text())["accuracy"]["std"] is None
+    evaluate(*some_scores(replicas=2), CLASSES).save(tmp_path / "two.json", RECORD)
+    assert json.loads((tmp_path / "two.json").read_text())["accuracy"]["std"] > 0
 
 
-def test_saved_report_and_confusion(tmp_path):
+def test_saved_report_and_confusion(tmp_path: Path) -> None:
     classes = ("ant", "bee, wild", 'the "cow"', "Hündchen")
-    metrics = evaluate(*some_scores(), classes)
+    metrics = evaluate(*some_scores(replicas=3), classes)
     metrics.save_classes(tmp_path / "classes.csv")
     metrics.save_confusion(tmp_path / "confusion.csv")
     report, confusion = rows(tmp_path / "classes.csv"), rows(tmp_path / "confusion.csv")
+    assert list(report[0]) == ["class", "precision", "recall", "f1", "support"]
     assert [row["class"] for row in report] == list(classes)
-    assert [float(row["f1"]) for row in report] == pytest.approx(metrics.f1.mean(0), abs=1e-6)
+    for column in ("precision", "recall", "f1"):
+        expected = [f"{value:.6f}" for value in getattr(metrics, column).mean(0)]
+        assert [row[column] for row in report] == expected
+        assert len(set(expected)) == 4
     assert [int(row["support"]) for row in report] == metrics.support.tolist()
     assert [(row["actual"], row["predicted"]) for row in confusion] == [(a, p) for a in classes for p in classes]
     assert [int(row["count"]) for row in confusion] == metrics.confusion.sum(0).ravel().tolist()
     assert list(confusion[0]) == ["actual", "predicted", "count"]
 
 
-def test_same_metrics_same_bytes(tmp_path):
+def test_same_metrics_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         metrics = evaluate(*some_scores(), CLASSES)
-        metrics.save(tmp_path / name / "run.json", trained_on="cpu")
+        metrics.save(tmp_path / name / "run.json", RECORD)
         metrics.save_classes(tmp_path / name / "classes.csv")
         metrics.save_confusion(tmp_path / name / "confusion.csv")
     for file in (tmp_path / "one").iterdir():
+        assert b"\r" not in file.read_bytes()
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
 
 
-def test_predictions_come_back_and_save_the_same_bytes(tmp_path):
+def test_predictions_come_back_and_save_the_same_bytes(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     scores, labels = some_scores()
-    predictions = Predictions(np.asfortranarray(scores), labels, CLASSES)
+    predictions = Predictions(np.asfortranarray(scores.astype(np.float64)), labels.astype(np.int32), CLASSES)
     predictions.save(tmp_path / "one.safetensors")
     back = Predictions.load(tmp_path / "one.safetensors")
     back.save(tmp_path / "two.safetensors")
     assert (back.scores == scores).all()
     assert (back.labels == labels).all()
-    assert (back.scores.dtype, back.labels.dtype, back.classes) == (np.float32, np.int64, CLASSES)
+    assert (back.scores.dtype.name, back.labels.dtype.name) == ("float32", "int64")
+    assert back.classes == CLASSES
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
     with safe_open(tmp_path / "one.safetensors", framework="numpy") as file:
         assert file.metadata() == {"trainlab": '{"classes": ["ant", "bee", "cow", "dog"]}'}
         assert sorted(file.keys()) == ["labels", "logits"]
 
 
-def test_predictions_that_cannot_be_read_say_what_to_do(tmp_path):
-    with pytest.raises(UserError, match=r"missing.*dvc repro"):
-        Predictions.load(tmp_path / "none.safetensors")
+def test_the_classes_of_predictions_are_a_tuple() -> None:
+    classes: Any = list(CLASSES)
+    assert Predictions(*some_scores(), classes).classes == CLASSES
+
+
+def test_predictions_that_cannot_be_read_name_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.safetensors is missing: run `dvc repro compare@tricks`"):
+        Predictions.load(tmp_path / "tricks" / "none.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0")
-    with pytest.raises(UserError, match=r"cut\.safetensors holds no predictions.*delete it"):
+    with pytest.raises(UserError, match=r"cut\.safetensors is damaged .*: delete it, then run `dvc repro compare@"):
         Predictions.load(tmp_path / "cut.safetensors")
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    path.write_text("old")
+def trained(**own: Any) -> TrainedModel:
+    return train(run_config(**{"epochs": 1, **own}), data())
 
-    def fail(aside, content):
-        aside.write_text("half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OSError, match="space"):
-        Predictions(*some_scores(), CLASSES).save(path)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+def test_the_record_states_how_a_run_was_trained() -> None:
+    model = trained(subset=8, validation=0.25, replicas=2)
+    model.trained_on.update(
+        {"device": "cpu", "cpu_capability": "AVX2", "threads": 3, "torch": "2.0", "precision": "tf32"}
+    )
+    record = training_record(model)
+    assert record["training"] == {
+        "epochs": 1,
+        "subset": 8,
+        "validation": 0.25,
+        "precision": "tf32",
+        "trained_on": model.describe(),
+        "threads": 3,
+        "torch": "2.0",
+    }
+    assert set(record["model"]) == {"parameters", "weights", "near_zero"}
+    assert list(record) == ["training", "model"]
+    json.dumps(record)
+
+
+def test_the_record_of_all_training_images_and_the_configured_precision() -> None:
+    model = trained(epochs=2)
+    model.trained_on.pop("precision", None)
+    training = training_record(model)["training"]
+    assert (training["epochs"], training["subset"], training["validation"]) == (2, None, None)
+    assert training["precision"] == "float32"
