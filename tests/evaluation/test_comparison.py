@@ -1,262 +1,380 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pandas import DataFrame
-from scipy.stats import binomtest
 
 from trainlab.errors import UserError
 from trainlab.evaluation import comparison
+from trainlab.evaluation.statistics import wilson
 
 RUNS = ["plain", "better"]
+TRAINING = {
+    "epochs": 15,
+    "subset": None,
+    "validation": None,
+    "precision": "float32",
+    "trained_on": "CPU (AVX2), 2 threads",
+    "threads": 2,
+    "torch": "2.15.0",
+}
+SUPPORT = {"NA": 50, "01": 50}
 
 
-RUN = {"epochs": 15, "precision": "float32"}
+def metrics_of(values: list[float], support: Any = SUPPORT, **training: Any) -> dict[str, Any]:
+    """Metrics of a run with these accuracies; the other scores follow from them."""
 
+    def summary(factor: float) -> dict[str, Any]:
+        each = [factor * value for value in values]
+        return {
+            "mean": float(np.mean(each)),
+            "std": float(np.std(each, ddof=1)) if len(each) > 1 else None,
+            "values": each,
+        }
 
-def settings_of(**runs):
-    """As from configurations with these values, each in place of the plain ones."""
-    rows = [{"run": run, **RUN, "subset": None, **own} for run, own in runs.items()]
-    return DataFrame(rows, columns=["run", "epochs", "subset", "precision"]).astype({"subset": "Int64"})
-
-
-def table_of(suite):
-    settings = comparison.settings_of(suite / "configs/tricks", RUNS)
-    return comparison.table(comparison.read_metrics(suite / "metrics/tricks", RUNS), 100, settings)
-
-
-def metrics_of(values, **more):
-    summary = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else None}
-    each = {**summary, "values": values}
+    factors = {"accuracy": 1.0, "f1_micro": 1.0, "f1_macro": 0.9, "f1_weighted": 0.8, "loss": 2.0}
     return {
         "replicas": len(values),
-        **dict.fromkeys(("accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss"), each),
-    } | more
+        "test_images": sum(support.values()),
+        "support": support,
+        **{name: summary(factor) for name, factor in factors.items()},
+        "training": {**TRAINING, **training},
+        "model": {"parameters": 1234, "weights": 1000, "near_zero": 0.25},
+    }
 
 
 @pytest.fixture
-def suite(tmp_path):
+def suite(tmp_path: Path) -> Path:
     """Files of two runs of the suite `tricks`, scored on 100 images of two classes."""
     for directory in ("configs", "metrics", "history", "confusion"):
         (tmp_path / directory / "tricks").mkdir(parents=True)
     (tmp_path / "configs/tricks/_runs.yaml").write_text("- plain\n- better\n")
     for run, values, log in (("plain", [0.5], "reward"), ("better", [0.6, 0.8], "entropy")):
         own = {"subset": 5000} if run == "better" else {}
-        (tmp_path / f"configs/tricks/{run}.yaml").write_text(yaml.safe_dump({"run": run, **RUN, **own}))
-        (tmp_path / f"metrics/tricks/{run}.json").write_text(json.dumps(metrics_of(values, trained_on="cpu")))
-        replicas = len(values)
+        (tmp_path / f"metrics/tricks/{run}.json").write_text(json.dumps(metrics_of(values, **own)))
         history = [f"replica,epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,{log}"]
-        history += [f"{r},{e},0.1,{2 / e},0.5,1.5,0.6,1" for r in range(replicas) for e in (1, 2, 3)]
+        history += [f"{r},{e},0.1,{2 / e},0.5,1.5,0.6,{r + e}" for r in range(len(values)) for e in (1, 2, 3)]
         (tmp_path / f"history/tricks/{run}.csv").write_text("\n".join(history) + "\n")
-        rows = [f"NA,NA,{40 * replicas}", f"NA,1,{10 * replicas}", f"1,NA,{20 * replicas}", f"1,1,{30 * replicas}"]
-        (tmp_path / f"confusion/tricks/{run}.csv").write_text("actual,predicted,count\n" + "\n".join(rows) + "\n")
+    (tmp_path / "confusion/tricks/plain.csv").write_text(
+        "actual,predicted,count\nNA,NA,40\nNA,01,10\n01,NA,20\n01,01,30\n"
+    )
     return tmp_path
 
 
-def test_runs_keep_the_order_of_params(suite):
+def histories(suite: Path) -> dict[str, DataFrame]:
+    return comparison.read_histories(suite / "history/tricks", RUNS)
+
+
+def test_runs_keep_the_order_of_params(suite: Path) -> None:
     assert comparison.runs_of(suite / "configs/tricks") == RUNS
 
 
-@pytest.mark.parametrize("text", ["", "plain: 1\n", "[1, 2]\n", "[]\n", "{\n"])
-def test_a_list_of_runs_that_is_none(tmp_path, text):
-    (tmp_path / "_runs.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"_runs\.yaml is not a list of run names.*dvc repro resolve"):
+@pytest.mark.parametrize("text", ["", "plain: 1\n", "[1, 2]\n", "[plain, 2]\n", "[]\n", "{\n", "text\n"])
+def test_a_damaged_list_of_runs(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "_runs.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as failure:
         comparison.runs_of(tmp_path)
-
-
-def test_an_unknown_suite(tmp_path):
-    with pytest.raises(UserError, match=r"a suite trikcs in params\.yaml.*dvc repro resolve"):
-        comparison.runs_of(tmp_path / "trikcs")
-
-
-def test_leftovers_are_files_of_runs_that_are_gone(tmp_path):
-    for name in ("plain.json", "plain-classes.csv", "old.json", "old-classes.csv", ".gitignore"):
-        (tmp_path / name).touch()
-    found = comparison.leftovers(RUNS, [tmp_path, tmp_path / "not_there"])
-    assert [path.name for path in found] == ["old-classes.csv", "old.json"]
-
-
-def test_table(suite):
-    table = table_of(suite)
-    assert list(table.columns) == [
-        *("run", "replicas", "accuracy", "accuracy_std", "accuracy_low", "accuracy_high"),
-        *("f1_micro", "f1_macro", "f1_weighted", "loss", "trained_on", "epochs", "subset", "precision"),
-    ]
-    assert table["run"].tolist() == RUNS
-    assert table["accuracy"].tolist() == [0.5, pytest.approx(0.7)]
-    assert np.isnan(table["accuracy_std"][0])
-    assert table["accuracy_std"][1] == pytest.approx(0.02**0.5)
-    assert comparison.intervals(table)["plain"] == comparison.wilson(0.5, 100)
-    plain, better = comparison.as_csv(table).splitlines()[1:]
-    assert plain == "plain,1,0.5,,0.403832,0.596168,0.5,0.5,0.5,0.5,cpu,15,,float32"
-    assert better.endswith(",cpu,15,5000,float32")
-
-
-def test_metrics_without_a_device_make_a_table():
-    table = comparison.table({"plain": metrics_of([0.5])}, 100, settings_of(plain={}))
-    assert comparison.as_csv(table).splitlines()[1].endswith(",0.5,,15,,float32")
-    assert comparison.caption(table, 10_000) == (
-        "10,000 test images; 1 replica a run; 15 epochs of all training images; float32"
+    assert str(failure.value) == (
+        f"{path} is damaged (it is not a list of run names): delete it, then run `dvc repro resolve`"
     )
 
 
-def test_settings_are_read_in_the_order_of_the_runs(suite):
-    settings = comparison.settings_of(suite / "configs/tricks", RUNS[::-1])
-    assert settings.fillna(0).to_dict("list") == {
-        "run": ["better", "plain"],
-        "epochs": [15, 15],
-        "subset": [5000, 0],  # 0 for missing
-        "precision": ["float32", "float32"],
+def test_an_unknown_suite(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as failure:
+        comparison.runs_of(tmp_path / "trikcs")
+    assert str(failure.value) == (
+        f"{tmp_path / 'trikcs' / '_runs.yaml'} is missing: is there a suite trikcs in params.yaml? Then run "
+        "`dvc repro resolve`"
+    )
+
+
+def test_leftovers_are_files_of_runs_that_are_gone(tmp_path: Path) -> None:
+    for name in ("plain.json", "plain-classes.csv", "old.json", "old-classes.csv", ".gitignore"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "plainer.csv").touch()
+    found = comparison.leftovers(iter(RUNS), [tmp_path, tmp_path / "not_there", tmp_path / "more"])
+    assert found == [
+        tmp_path / "more",
+        tmp_path / "old-classes.csv",
+        tmp_path / "old.json",
+        tmp_path / "more/plainer.csv",
+    ]
+
+
+def test_table(suite: Path) -> None:
+    table = comparison.table(comparison.read_metrics(suite / "metrics/tricks", RUNS))
+    low, high = wilson(0.7, 100)
+    assert table.to_dict("records")[1] == {
+        "run": "better",
+        "replicas": 2,
+        "accuracy": pytest.approx(0.7),
+        "accuracy_std": pytest.approx(0.02**0.5),
+        "accuracy_low": pytest.approx(low),
+        "accuracy_high": pytest.approx(high),
+        "f1_micro": pytest.approx(0.7),
+        "f1_macro": pytest.approx(0.63),
+        "f1_weighted": pytest.approx(0.56),
+        "loss": pytest.approx(1.4),
+        "test_images": 100,
+        "parameters": 1234,
+        "epochs": 15,
+        "subset": 5000,
+        "validation": pytest.approx(np.nan, nan_ok=True),
+        "precision": "float32",
+        "trained_on": "CPU (AVX2), 2 threads",
+        "torch": "2.15.0",
     }
-    assert comparison.settings_of(suite / "configs/tricks", ["plain"])["subset"].isna().all()
+    assert table["run"].tolist() == RUNS
+    assert np.isnan(table["accuracy_std"][0])
+    assert table["subset"].isna().tolist() == [True, False]
+    assert comparison.intervals(table) == {"plain": wilson(0.5, 100), "better": pytest.approx((low, high))}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        "",
-        "{",
-        "- a list\n",
-        "epochs: 3\n",
-        "precision: float32\n",
-        "epochs: many\nprecision: float32\n",
-        "epochs: []",
-    ],
-)
-def test_a_missing_or_damaged_configuration_is_named_with_the_command(suite, content):
-    path = suite / "configs/tricks/better.yaml"
+def test_metrics_are_read_in_the_order_of_the_runs(suite: Path) -> None:
+    metrics = comparison.read_metrics(suite / "metrics/tricks", iter(RUNS[::-1]))
+    assert list(metrics) == RUNS[::-1]
+    assert metrics["better"] == metrics_of([0.6, 0.8], subset=5000)
+
+
+def test_a_table_without_replicas_and_subsets_has_numbers() -> None:
+    table = comparison.table({"plain": metrics_of([0.5])})
+    assert [str(table[column].dtype) for column in ("accuracy_std", "subset", "validation")] == [
+        "float64",
+        "Int64",
+        "float64",
+    ]
+
+
+def test_runs_scored_on_different_images_are_not_compared(suite: Path) -> None:
+    path = suite / "metrics/tricks/better.json"
+    path.write_text(json.dumps(metrics_of([0.6], support={"NA": 51, "01": 49})))
+    with pytest.raises(UserError) as failure:
+        comparison.read_metrics(suite / "metrics/tricks", RUNS)
+    assert str(failure.value) == (
+        f"the runs plain and better were scored on different test images (see `support` in {path}): run "
+        "`dvc repro compare@tricks`"
+    )
+
+
+@pytest.mark.parametrize("key", ["replicas", "test_images", "support", "accuracy", "loss", "training", "model"])
+def test_metrics_without_a_key_are_damaged(suite: Path, key: str) -> None:
+    path = suite / "metrics/tricks/better.json"
+    content = metrics_of([0.5])
+    content.pop(key)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError) as failure:
+        comparison.read_metrics(suite / "metrics/tricks", RUNS)
+    assert str(failure.value) == (
+        f"{path} is damaged (it has no '{key}'): delete it, then run `dvc repro compare@tricks`"
+    )
+
+
+@pytest.mark.parametrize("key", ["epochs", "subset", "validation", "precision", "trained_on", "torch"])
+def test_metrics_must_state_how_a_run_was_trained(suite: Path, key: str) -> None:
+    content = metrics_of([0.5])
+    content["training"].pop(key)
+    (suite / "metrics/tricks/better.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"better\.json is damaged \(it has no '{key}'\)"):
+        comparison.read_metrics(suite / "metrics/tricks", RUNS)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "epoch\n1\n", "replica,epoch,train_loss\n1,1,1\n"])
+@pytest.mark.parametrize("directory", ["metrics", "history", "confusion"])
+def test_a_missing_or_damaged_file_is_named_with_the_command(suite: Path, directory: str, content: str | None) -> None:
+    def read() -> None:
+        comparison.read_metrics(suite / "metrics/tricks", RUNS)
+        comparison.read_histories(suite / "history/tricks", RUNS)
+        comparison.read_confusion(suite / "confusion/tricks/plain.csv")
+
+    read()
+    path = suite / directory / "tricks" / ("plain.json" if directory == "metrics" else "plain.csv")
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(UserError) as failure:
-        comparison.settings_of(suite / "configs/tricks", RUNS)
-    what = "missing: run" if content is None else "damaged: delete it, then run"
-    assert str(failure.value) == f"{path} is {what} `dvc repro resolve`"
+        read()
+    what = "missing: run" if content is None else "damaged ("
+    assert str(failure.value).startswith(f"{path} is {what}")
+    assert str(failure.value).endswith("run `dvc repro compare@tricks`")
+    assert "\n" not in str(failure.value)
 
 
-@given(
-    st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.9, 0.95])
-)
-@settings(max_examples=100, deadline=None)
-def test_wilson_agrees_with_scipy(counts, confidence):
-    right, images = counts
-    low, high = comparison.wilson(right / images, images, confidence)
-    expected = binomtest(right, images).proportion_ci(confidence, method="wilson")
-    assert (low, high) == (pytest.approx(expected.low, abs=1e-9), pytest.approx(expected.high, abs=1e-9))
-    assert 0 <= low <= right / images + 1e-12
-    assert right / images - 1e-12 <= high <= 1
+@pytest.mark.parametrize("column", [*comparison.CURVES[1:], "lr"])
+def test_a_history_without_a_column_is_damaged(suite: Path, column: str) -> None:
+    path = suite / "history/tricks/plain.csv"
+    path.write_text(path.read_text().replace(column, "other", 1))
+    with pytest.raises(UserError, match=rf"plain\.csv is damaged \(it has no column {column}\)"):
+        histories(suite)
 
 
-def test_images_are_counted_once_whatever_the_replicas(suite):
-    metrics = comparison.read_metrics(suite / "metrics/tricks", RUNS)
-    assert comparison.count_images(suite / "confusion/tricks", metrics) == 100
-
-
-def test_runs_scored_on_different_images_are_not_compared(suite):
-    metrics = comparison.read_metrics(suite / "metrics/tricks", RUNS)
-    file = suite / "confusion/tricks/better.csv"
-    file.write_text(file.read_text().replace("NA,NA,80", "NA,NA,82"))
-    with pytest.raises(UserError, match=r"plain and better were scored on different.*better\.csv.*compare@tricks"):
-        comparison.count_images(suite / "confusion/tricks", metrics)
-
-
-def test_curves_hold_what_all_runs_have(suite):
-    curves = comparison.curves(comparison.read_histories(suite / "history/tricks", RUNS))
+def test_curves_have_the_columns_of_all_runs(suite: Path) -> None:
+    curves = comparison.curves(histories(suite))
     assert list(curves.columns) == comparison.CURVES
     assert curves["run"].tolist() == ["plain"] * 3 + ["better"] * 6
     assert curves["epoch"].tolist() == [1, 2, 3] * 3
     assert curves["train_loss"].tolist() == pytest.approx([2, 1, 2 / 3] * 3)
+    assert curves.index.tolist() == list(range(9))
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "epoch\n1\n"])
-@pytest.mark.parametrize("directory", ["metrics", "history", "confusion"])
-def test_a_missing_or_damaged_file_is_named_with_the_command(suite, directory, content):
-    def read():
-        metrics = comparison.read_metrics(suite / "metrics/tricks", RUNS)
-        comparison.read_histories(suite / "history/tricks", RUNS)
-        comparison.count_images(suite / "confusion/tricks", metrics)
-
-    read()
-    path = suite / directory / "tricks" / ("better.json" if directory == "metrics" else "better.csv")
-    path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(UserError) as failure:
-        read()
-    assert str(path) in str(failure.value)
-    assert "dvc repro compare@tricks" in str(failure.value)
-    assert "\n" not in str(failure.value)
-
-
-def test_captions_count_replicas_and_devices():
-    metrics = {"one": metrics_of([0.5], trained_on="cpu"), "two": metrics_of([0.5, 0.6], trained_on="cuda")}
-    table = comparison.table(metrics, 100, settings_of(one={}, two={}))
-    learned = "15 epochs of all training images; float32"
-    assert comparison.caption(table, 100) == (
-        f"100 test images; 1 to 2 replicas a run; {learned}; trained on 2 kinds of device"
-    )
-    assert comparison.caption(table[1:], 100) == f"100 test images; 2 replicas a run; {learned}; trained on cuda"
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "says"),
-    [
-        ({}, {}, "15 epochs of all training images; float32"),
-        ({"epochs": 1}, {"epochs": 1}, "1 epoch of all training images; float32"),
-        ({"epochs": 10}, {}, "10 to 15 epochs of all training images; float32"),
-        ({"epochs": 1}, {}, "1 to 15 epochs of all training images; float32"),
-        ({"epochs": 1000}, {"epochs": 2000}, "1,000 to 2,000 epochs of all training images; float32"),
-        ({}, {"precision": "bfloat16"}, "15 epochs of all training images; float32 or bfloat16"),
-        ({"subset": 5000}, {"subset": 5000}, "15 epochs of 5,000 training images; float32"),
-        ({"subset": 5000}, {"subset": 500}, "15 epochs of 500 to 5,000 training images; float32"),
-        ({"subset": 5000}, {}, "15 epochs of all or 5,000 training images; float32"),
-    ],
-)
-def test_captions_say_how_the_runs_were_trained(one, two, says):
-    metrics = {"one": metrics_of([0.5], trained_on="cpu"), "two": metrics_of([0.6], trained_on="cpu")}
-    table = comparison.table(metrics, 100, settings_of(one=one, two=two))
-    assert comparison.caption(table, 100) == f"100 test images; 1 replica a run; {says}; trained on cpu"
-
-
-def test_log_names_are_what_the_objective_logged():
-    loop = [
-        "replica",
-        "epoch",
-        "lr",
-        *(f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")),
+def test_logs_have_one_value_per_row(suite: Path) -> None:
+    logs = comparison.logs(histories(suite))
+    assert list(logs.columns) == comparison.LOGS
+    assert list(dict.fromkeys(zip(logs["run"], logs["log"], strict=True))) == [
+        ("plain", "lr"),
+        ("plain", "reward"),
+        ("better", "lr"),
+        ("better", "entropy"),
     ]
-    more = ["validation_loss", "validation_accuracy", "accuracy_gap", "gradient_norm.conv1", "update_ratio.head"]
-    logged = ["reward", "entropy", "baseline", "baseline_loss", "teacher_agreement", "lrelu_share"]
-    assert comparison.log_names([*loop, *more, *logged]) == logged
+    entropy = logs[logs["log"] == "entropy"]
+    assert entropy[["replica", "epoch", "value"]].to_numpy().tolist() == [
+        [r, e, r + e] for r in (0, 1) for e in (1, 2, 3)
+    ]
+    assert (logs.loc[logs["log"] == "lr", "value"] == 0.1).all()
+    assert logs.index.tolist() == list(range(18))
+
+
+def test_log_names_are_those_of_the_objective() -> None:
+    loop = ["replica", "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "accuracy_gap"]
+    more = ["validation_loss", "validation_accuracy", "gradient_norm.conv1", "update_ratio.head"]
+    logged = ["reward", "entropy", "baseline", "baseline_loss", "teacher_agreement", "lrelu_share", "epochs"]
+    assert comparison.log_names([*loop, *logged, *more]) == logged
     assert comparison.log_names([*loop, *more]) == []
 
 
-def test_table_is_plain_text_where_there_is_no_terminal(suite, capsys):
-    table = table_of(suite)
-    comparison.show(table, "a caption")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["plain", "0.5000", "0.4038", "to", "0.5962", "-", "0.5000", "0.5000"]
-    assert "a caption." in lines
+def test_validation_accuracy_is_that_of_the_last_epoch(suite: Path) -> None:
+    rows = histories(suite)
+    assert comparison.validation_accuracies(rows) == {}
+    rows["better"]["validation_accuracy"] = [0.1, 0.9, 0.5, 0.2, 0.1, 0.7]  # two replicas, three epochs
+    assert comparison.validation_accuracies(rows) == {"better": pytest.approx(0.6)}
 
 
-def test_table_is_framed_in_a_terminal(suite, capsys, monkeypatch):
-    table = table_of(suite)
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    comparison.show(table, "a caption")
-    out = capsys.readouterr().out
-    assert "│ plain" in out
-    assert "0.4038 to 0.5962" in out
+def test_a_confusion_matrix_keeps_the_order_and_the_names_of_the_classes(suite: Path) -> None:
+    counts = comparison.read_confusion(suite / "confusion/tricks/plain.csv")
+    assert counts.index.tolist() == counts.columns.tolist() == ["NA", "01"]
+    assert counts.to_numpy().tolist() == [[40, 10], [20, 30]]
+
+
+@pytest.mark.parametrize("rows", ["NA,NA,1\nNA,NA,2\n", "NA,NA,1\n01,01,2\n", "NA,NA,many\n"])
+def test_a_confusion_matrix_that_is_not_square_is_damaged(suite: Path, rows: str) -> None:
+    path = suite / "confusion/tricks/plain.csv"
+    path.write_text(f"actual,predicted,count\n{rows}")
+    with pytest.raises(UserError, match=r"plain\.csv is damaged .*run `dvc repro compare@tricks`"):
+        comparison.read_confusion(path)
+
+
+LAYER = {"mean": 0.5, "std": 1.5, "never_positive": 0.0, "gradient_mean": "nan", "gradient_std": "inf"}
+
+
+def test_layers_are_read_in_the_order_of_the_forward_pass(tmp_path: Path) -> None:
+    path = tmp_path / "plain.json"
+    report = {"layer_images": 250, "layers": {"z": LAYER, "a": {**LAYER, "gradient_std": 0.25}}}
+    path.write_text(json.dumps(report))
+    layers, images = comparison.read_layers(path)
+    assert images == 250
+    assert list(layers.columns) == comparison.LAYERS
+    assert layers["layer"].tolist() == ["z", "a"]
+    assert layers["std"].tolist() == [1.5, 1.5]
+    assert layers["gradient_std"].tolist() == [np.inf, 0.25]
+    assert layers["gradient_mean"].isna().all()
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"layers": {"a": {"mean": 1}}, "layer_images": 250}', None])
+def test_a_check_without_layers_is_named_with_the_command(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "plain.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"plain\.json is (missing|damaged).*run `dvc repro check@plain`"):
+        comparison.read_layers(path)
+
+
+def caption(**runs: dict[str, Any]) -> str:
+    metrics = {run: metrics_of(own.pop("values", [0.5]), **own) for run, own in runs.items()}
+    return comparison.caption(comparison.table(metrics))
+
+
+def test_a_caption_states_images_replicas_epochs_precision_device_and_torch() -> None:
+    assert caption(one={}, two={}) == (
+        "100 test images; 1 replica per run; 15 epochs of all training images; float32; trained on CPU (AVX2), 2 threads; "
+        "torch 2.15.0"
+    )
 
 
 @pytest.mark.parametrize(
-    ("column", "watched"), [("validation_loss", True), ("gradient_norm.head", True), ("test_loss", False)]
+    ("one", "two", "part"),
+    [
+        ({"values": [0.5, 0.6]}, {}, "; 1 to 2 replicas per run;"),
+        ({"values": [0.5, 0.6]}, {"values": [0.5, 0.6]}, "; 2 replicas per run;"),
+        ({"epochs": 1}, {"epochs": 1}, "; 1 epoch of all training images;"),
+        ({"epochs": 10}, {}, "; 10 to 15 epochs of all training images;"),
+        ({"epochs": 1}, {}, "; 1 to 15 epochs of all training images;"),
+        ({"epochs": 1000}, {"epochs": 2000}, "; 1,000 to 2,000 epochs of all training images;"),
+        ({"subset": 5000}, {"subset": 5000}, "; 15 epochs of 5,000 training images; float32"),
+        ({"subset": 5000}, {"subset": 500}, "; 15 epochs of 500 to 5,000 training images; float32"),
+        ({"subset": 5000}, {}, "; 15 epochs of all or 5,000 training images; float32"),
+        ({"validation": 0.1}, {"validation": 0.1}, " training images; held out for validation: 10%; float32"),
+        ({}, {"validation": 0.1}, " training images; held out for validation: none except two (10%); float32"),
+        ({}, {"precision": "bfloat16"}, "; float32 except two (bfloat16);"),
+        ({}, {"trained_on": "H200"}, "; trained on CPU (AVX2), 2 threads except two (H200);"),
+        ({"torch": "2.11.0"}, {"torch": "2.15.0"}, "; torch 2.11.0 except two (2.15.0)"),
+        ({"support": {"a": 10_000}}, {"support": {"a": 10_000}}, "10,000 test images; "),
+    ],
 )
-def test_a_run_has_a_dashboard_where_it_watches_more(column, watched):
-    assert comparison.has_dashboard(DataFrame({"epoch": [1], column: [0.5]})) is watched
+def test_captions_state_how_the_runs_were_trained(one: dict[str, Any], two: dict[str, Any], part: str) -> None:
+    assert part in caption(one=one, two=two) + "\n"
+    assert "; ;" not in caption(one=one, two=two)
 
 
-def test_validation_accuracy_is_that_of_the_last_epoch(suite):
-    histories = comparison.read_histories(suite / "history/tricks", RUNS)
-    assert comparison.validation_accuracies(histories) == {}
-    histories["better"]["validation_accuracy"] = [0.1, 0.9, 0.5, 0.2, 0.1, 0.7]  # two replicas, three epochs
-    assert comparison.validation_accuracies(histories) == {"better": pytest.approx(0.6)}
+def test_captions_name_the_runs_that_differ_from_most() -> None:
+    versions = {"a": "2.11.0", "b": "2.15.0", "c": "2.15.0", "d": "2.11.0", "e": "2.15.0", "f": "2.14.0"}
+    text = caption(**{run: {"torch": version} for run, version in versions.items()})
+    assert text.endswith("; torch 2.15.0 except a, d (2.11.0) and f (2.14.0)")
+
+
+def test_a_caption_of_some_rows_is_about_these_rows() -> None:
+    table = comparison.table({"one": metrics_of([0.5]), "two": metrics_of([0.5], torch="2.11.0")})
+    assert comparison.caption(table[1:]).endswith("; torch 2.11.0")
+
+
+def test_the_accuracy_of_one_run_states_what_it_was_measured_on() -> None:
+    assert comparison.accuracy_caption(metrics_of([0.5])) == "accuracy 50.00% of 100 images"
+    images = {"a": 10_000}
+    text = comparison.accuracy_caption(metrics_of([0.70074, 0.70075], images))
+    assert text == "accuracy 70.07% of 10,000 images, 2 replicas"
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    comparison.show(comparison.table({"plain": metrics_of([0.5]), "better": metrics_of([0.6, 0.8])}), "a caption")
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_table_is_plain_text_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    header, plain, better, *notes = shown(capsys)
+    assert header.split() == ["run", "accuracy", "95", "%", "interval", "std", "F1", "macro", "loss"]
+    assert plain.split() == ["plain", "0.5000", "0.4038", "to", "0.5962", "-", "0.4500", "1.0000"]
+    assert better.split() == ["better", "0.7000", "0.6042", "to", "0.7811", "0.1414", "0.6300", "1.4000"]
+    assert notes == [
+        "a caption.",
+        "The interval is for the finite test set (Wilson); it does not cover the choice of the seed.",
+    ]
+
+
+def test_the_table_has_borders_in_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lines = shown(capsys)
+    [plain] = [line for line in lines if "plain" in line]
+    assert [cell.strip() for cell in plain.split("│")[1:-1]] == [
+        "plain",
+        "0.5000",
+        "0.4038 to 0.5962",
+        "-",
+        "0.4500",
+        "1.0000",
+    ]
+    assert "│ plain  │   0.5000 │" in plain  # names at the left, numbers at the right
+    assert all(name in lines[1] for name in ("run", "accuracy", "95 % interval", "std", "F1 macro", "loss"))
+    assert "a caption." in "\n".join(lines)

@@ -76,8 +76,9 @@ def read_metrics(directory: Path, runs: Iterable[str]) -> dict[str, RunMetrics]:
         with reading(path, f"compare@{directory.name}"):
             metrics[run] = json.loads(path.read_text(encoding="utf-8"))
             _row(run, metrics[run])
+            support = metrics[run]["support"]
         first = next(iter(metrics))
-        if metrics[run]["support"] != metrics[first]["support"]:
+        if support != metrics[first]["support"]:
             raise UserError(
                 f"the runs {first} and {run} were scored on different test images (see `support` in {path}): "
                 f"run {repro(f'compare@{directory.name}', path)}"
@@ -179,8 +180,8 @@ def read_confusion(path: Path) -> DataFrame:
     rows = read_csv(path, ["actual", "predicted", "count"], stage, names=["actual", "predicted"])
     classes = list(dict.fromkeys(rows["actual"]))
     with reading(path, stage):
-        counts = rows.astype({"count": int}).pivot(index="actual", columns="predicted", values="count")
-        return counts.loc[classes, classes]  # in the order of the file, which `pivot` does not keep
+        counts = rows.pivot(index="actual", columns="predicted", values="count")
+        return counts.loc[classes, classes].astype(int)  # in the order of the file, which `pivot` does not keep
 
 
 def read_layers(path: Path) -> tuple[DataFrame, int]:
