@@ -11,29 +11,43 @@ Two comments in a page are instructions. Paths are relative to the root of the p
   holds if the 95 % interval of run ``a`` is above that of run ``b``, and ``b ~ c`` if the two overlap.
 """
 
-import csv
 import re
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-Row = dict[str, str]
+# Of this file's own checkout, as the stages do.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import pandas as pd
+from pandas import DataFrame
+
+from trainlab.errors import UserError
+from trainlab.evaluation import comparison
+from trainlab.evaluation.tables import read_csv
+from trainlab.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "run": lambda row: f"`{row['run']}`",
-    "accuracy": lambda row: f"{_percent(row['accuracy'])} %",
-    "95 % interval": lambda row: f"{_percent(row['accuracy_low'])} to {_percent(row['accuracy_high'])}",
-    "seeds": lambda row: row["replicas"],
-    "std": lambda row: _percent(row["accuracy_std"]) if row["accuracy_std"] else "",
-    "macro-F1": lambda row: _percent(row["f1_macro"]),
-    "loss": lambda row: f"{float(row['loss']):.3f}",
-    "precision": lambda row: row["precision"],
+COLUMNS: dict[str, Callable[[Any], str]] = {
+    "run": lambda row: f"`{row.run}`",
+    "accuracy": lambda row: f"{100 * row.accuracy:.1f} %",
+    "95 % interval": lambda row: f"{100 * row.accuracy_low:.1f} to {100 * row.accuracy_high:.1f}",
+    "seeds": lambda row: str(row.replicas),
+    "std": lambda row: "" if pd.isna(row.accuracy_std) else f"{100 * row.accuracy_std:.1f}",
+    "macro-F1": lambda row: f"{100 * row.f1_macro:.1f}",
+    "loss": lambda row: f"{row.loss:.3f}",
+    "parameters": lambda row: f"{row.parameters:,}",
+    "precision": lambda row: str(row.precision),
 }
 
 _RESULTS = re.compile(r"(<!-- results: (.+?) -->\n)(.*?)(^<!-- /results -->$)", re.DOTALL | re.MULTILINE)
 _CLAIM = re.compile(r"<!-- claim: (\S+): (.+?) -->")
+_METRICS = [
+    *("run", "replicas", "accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "f1_macro", "loss"),
+    *("test_images", "parameters", "epochs", "subset", "validation", "precision", "trained_on", "torch"),
+]
 
 
 def pages(root: Path) -> list[Path]:
@@ -42,23 +56,30 @@ def pages(root: Path) -> list[Path]:
 
 
 def fill(text: str, root: Path) -> str:
-    """Return a page's text with its tables filled."""
+    """Return a page's text with its tables filled.
+
+    Raises
+    ------
+    UserError
+        If metrics that the page names are missing or damaged.
+    """
 
     def filled(match: re.Match[str]) -> str:
         opening, names, old, closing = match.groups()
-        suites = {name: read(root / name) for name in names.split()}
-        lines = [*table(old, [row for rows in suites.values() for row in rows]), "", *captions(suites)]
+        suites = {Path(name).stem: read(root / name) for name in names.split()}
+        captions = (f"- `{suite}`: {comparison.caption(rows)}." for suite, rows in suites.items())
+        lines = [*table(old, pd.concat(suites.values())), "", *captions]
         return opening + "\n".join(lines) + f"\n{closing}"
 
     return _RESULTS.sub(filled, text)
 
 
-def read(path: Path) -> list[Row]:
-    """Return the rows of a suite's metrics, one per run."""
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+def read(path: Path) -> DataFrame:
+    """Return the metrics of a suite, one row per run."""
+    return read_csv(path, _METRICS, f"compare@{path.stem}").astype({"subset": "Int64"})
 
 
-def table(old: str, rows: list[Row]) -> Iterator[str]:
+def table(old: str, rows: DataFrame) -> Iterator[str]:
     """Yield the lines of a table.
 
     Parameters
@@ -72,54 +93,27 @@ def table(old: str, rows: list[Row]) -> Iterator[str]:
     kept = {cells[0]: cells for cells in lines}
     yield _line(headings)
     yield _line(["---"] * len(headings))
-    for row in rows:
+    for row in rows.itertuples():
         cells = kept.get(COLUMNS["run"](row), [""] * len(headings))
-        yield _line(
-            [
-                COLUMNS[heading](row) if heading in COLUMNS else cell
-                for heading, cell in zip(headings, cells, strict=True)
-            ]
-        )
-
-
-def captions(suites: dict[str, list[Row]]) -> Iterator[str]:
-    """Yield what the numbers of each suite were measured with, one line per suite."""
-    for name, rows in suites.items():
-
-        def values(column: str, rows: list[Row] = rows, absent: str = "") -> str:
-            return " or ".join(dict.fromkeys(row.get(column) or absent for row in rows))
-
-        seeds = values("replicas")
-        parts = [
-            f"n = {seeds} seed{'s' * (seeds != '1')} per run",
-            f"{values('epochs')} epochs of {values('subset', absent='all')} training images",
-            values("precision"),
-            f"trained on {values('trained_on')}",
-            f"PyTorch {torch}" if (torch := values("torch")) else "",
-        ]
-        yield f"- `{Path(name).stem}`: {'; '.join(filter(None, parts))}."
+        pairs = zip(headings, cells, strict=True)
+        yield _line([COLUMNS[heading](row) if heading in COLUMNS else cell for heading, cell in pairs])
 
 
 def broken_claims(text: str, root: Path) -> Iterator[str]:
     """Yield each claim of a page that its metrics do not support."""
     for path, chain in _CLAIM.findall(text):
-        rows = {row["run"]: row for row in read(root / path)}
+        intervals = comparison.intervals(read(root / path))
         names, signs = chain.split()[::2], chain.split()[1::2]
         for (left, right), sign in zip(pairwise(names), signs, strict=True):
-            if not _holds(rows.get(left), sign, rows.get(right)):
+            if not _holds(intervals.get(left), sign, intervals.get(right)):
                 yield f"{path} does not show {left} {sign} {right}"
 
 
-def _holds(left: Row | None, sign: str, right: Row | None) -> bool:
+def _holds(left: tuple[float, float] | None, sign: str, right: tuple[float, float] | None) -> bool:
     if left is None or right is None:
         return False
-    above = float(left["accuracy_low"]) > float(right["accuracy_high"])
-    below = float(left["accuracy_high"]) < float(right["accuracy_low"])
+    above, below = left[0] > right[1], left[1] < right[0]
     return above if sign == ">" else sign == "~" and not (above or below)
-
-
-def _percent(fraction: str) -> str:
-    return f"{100 * float(fraction):.1f}"
 
 
 def _cells(line: str) -> list[str]:
@@ -132,22 +126,25 @@ def _line(cells: list[str]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Fill or check all pages; return 1 if something is out of date or a claim does not hold, otherwise 0."""
-    check = arguments == ["--check"]
-    if arguments and not check:
+    if arguments not in ([], ["--check"]):
         print("usage: python docs/fill.py [--check]", file=sys.stderr)
         return 2
-    problems = []
+    problems: list[str] = []
     for page in pages(ROOT):
-        text = page.read_text(encoding="utf-8")
-        filled = fill(text, ROOT)
-        name = page.relative_to(ROOT)
-        if check and filled != text:
+        text, name = page.read_text(encoding="utf-8"), page.relative_to(ROOT)
+        try:
+            filled, broken = fill(text, ROOT), list(broken_claims(text, ROOT))
+        except UserError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        problems += [f"{name}: {claim}: correct the text beside this claim" for claim in broken]
+        if filled != text and arguments:
             problems.append(f"{name} is out of date: run `python docs/fill.py`")
         elif filled != text:
-            page.write_text(filled, encoding="utf-8", newline="\n")
+            write_text(page, filled)
             print(f"{name}: filled")
-        problems += [f"{name}: {problem}: correct the text beside this claim" for problem in broken_claims(text, ROOT)]
-    print(*problems, sep="\n", end="\n" * bool(problems), file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
     return int(bool(problems))
 
 

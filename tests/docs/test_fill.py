@@ -11,20 +11,21 @@ import pytest
 from pages import PROJECT
 
 METRICS = """\
-run,replicas,accuracy,accuracy_std,accuracy_low,accuracy_high,f1_micro,f1_macro,f1_weighted,loss,trained_on,epochs,subset,precision
-first,1,0.5,,0.49,0.51,0.5,0.4,0.4,1.25,CPU,3,,float32
-second,3,0.7071,0.012,0.70,0.72,0.7,0.6,0.6,1,CPU,5,1000,bfloat16
-third,1,0.505,,0.495,0.515,0.5,0.4,0.4,1.25,CPU,3,,float32
+run,replicas,accuracy,accuracy_std,accuracy_low,accuracy_high,f1_macro,loss,test_images,parameters,epochs,subset,validation,\
+precision,trained_on,torch
+first,1,0.5,,0.49,0.51,0.4,1.25,10000,122570,3,,,float32,CPU,2.15
+second,3,0.7071,0.012,0.70,0.72,0.6,1,10000,500,5,1000,,bfloat16,CPU,2.15
+third,1,0.505,,0.495,0.515,0.4,1.25,10000,500,3,,,float32,CPU,2.11
 """
 PAGE = """\
 Text above.
 
 <!-- results: metrics/suite.csv -->
-| run | what it has | accuracy | 95 % interval | std | seeds | macro-F1 | loss | precision |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| `second` | more | 1.0 % | | | | | | |
-| `gone` | deleted from params.yaml | 2.0 % | | | | | | |
-| `first` | less | 3.0 % | | | | | | |
+| run | what it has | accuracy | 95 % interval | std | seeds | macro-F1 | loss | parameters | precision |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| `second` | more | 1.0 % | | | | | | | |
+| `gone` | deleted from params.yaml | 2.0 % | | | | | | | |
+| `first` | less | 3.0 % | | | | | | | |
 <!-- /results -->
 
 Text below.
@@ -33,13 +34,13 @@ FILLED = """\
 Text above.
 
 <!-- results: metrics/suite.csv -->
-| run | what it has | accuracy | 95 % interval | std | seeds | macro-F1 | loss | precision |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| `first` | less | 50.0 % | 49.0 to 51.0 |  | 1 | 40.0 | 1.250 | float32 |
-| `second` | more | 70.7 % | 70.0 to 72.0 | 1.2 | 3 | 60.0 | 1.000 | bfloat16 |
-| `third` |  | 50.5 % | 49.5 to 51.5 |  | 1 | 40.0 | 1.250 | float32 |
+| run | what it has | accuracy | 95 % interval | std | seeds | macro-F1 | loss | parameters | precision |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| `first` | less | 50.0 % | 49.0 to 51.0 |  | 1 | 40.0 | 1.250 | 122,570 | float32 |
+| `second` | more | 70.7 % | 70.0 to 72.0 | 1.2 | 3 | 60.0 | 1.000 | 500 | bfloat16 |
+| `third` |  | 50.5 % | 49.5 to 51.5 |  | 1 | 40.0 | 1.250 | 500 | float32 |
 
-- `suite`: n = 1 or 3 seeds per run; 3 or 5 epochs of all or 1000 training images; float32 or bfloat16; trained on CPU.
+- `suite`: CAPTION.
 <!-- /results -->
 
 Text below.
@@ -57,8 +58,9 @@ def script() -> ModuleType:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "metrics").mkdir()
+    monkeypatch.setattr(script.comparison, "caption", lambda rows: "CAPTION")  # it has tests of its own
     (tmp_path / "metrics/suite.csv").write_text(METRICS)
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(PAGE)
@@ -89,7 +91,10 @@ def test_one_table_of_two_suites(script: ModuleType, root: Path) -> None:
         *("| `first", "| `secon", "| `third"),
         *("| `fourt", "| `secon", "| `third"),
     ]
-    assert filled.count("seeds per run") == 2
+    assert [line for line in filled.splitlines() if line.startswith("- ")] == [
+        "- `suite`: CAPTION.",
+        "- `other`: CAPTION.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +137,25 @@ def test_broken_claim_is_an_error_also_without_check(
     (root / "docs/page.md").write_text("<!-- claim: metrics/suite.csv: first > second -->\n")
     assert script.main([]) == 1
     assert "docs/page.md: metrics/suite.csv does not show first > second" in capsys.readouterr().err
+
+
+def test_missing_metrics_are_reported_with_the_command_that_writes_them(
+    script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script, "ROOT", root)
+    (root / "metrics/suite.csv").unlink()
+    assert script.main([]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("README.md: ")
+    assert "suite.csv is missing" in line
+    assert "compare@suite" in line
+
+
+def test_caption_states_the_size_of_a_study_in_whole_images(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "suite.csv").write_text(METRICS)
+    rows = script.read(tmp_path / "suite.csv")
+    assert "1,000 training images" in script.comparison.caption(rows)
+    assert "10,000 test images" in script.comparison.caption(rows)
 
 
 def test_unknown_argument_is_refused(script: ModuleType) -> None:
