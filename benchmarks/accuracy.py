@@ -1,8 +1,8 @@
-"""Whether the quick loop learns as well as the usual one: one full scenario, several seeds, on the real images.
+"""Compare the test accuracy of the project's training loop with the usual one: one full run, several seeds.
 
     python benchmarks/accuracy.py dropout_conv --seeds 3     # about 30 minutes on two cores
 
-Needs the data: `dvc repro normalize` first.
+Needs the data set: run `dvc repro normalize` first.
 """
 
 import statistics
@@ -13,18 +13,20 @@ import common
 import notebook
 import typer
 
+from trainlab.config import RunConfig
+from trainlab.data.stored import Data
 from trainlab.training import devices
 from trainlab.training.loop import Row, train
 
 
 def main(
     run: Annotated[str, typer.Argument(help="A run of params.yaml.")] = "dropout_conv",
-    seeds: Annotated[int, typer.Option(min=2)] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds.")] = 3,
     loops: Annotated[
-        str, typer.Option(help="Which ones, with commas between.")
+        str, typer.Option(help="Loops and precisions, separated by commas.")
     ] = "ours float32,ours bfloat16,notebook float32",
 ) -> None:
-    """Train one run with each loop and compare accuracies on the test images."""
+    """Train one run with each loop and compare the accuracies on the test images."""
     print(f"{run}, {seeds} seeds; {common.machine()}", flush=True)
     data = common.real_data()
     found: dict[str, list[float]] = {loop: [] for loop in loops.split(",")}
@@ -39,9 +41,9 @@ def main(
         )
 
 
-def accuracy(loop: str, config: common.RunConfig, data: common.Data) -> float:
-    """Accuracy on the test images at the end of training."""
-    devices.prepare("cpu", config.threads)  # memory is kept for both, so that the one does not change the other
+def accuracy(loop: str, config: RunConfig, data: Data) -> float:
+    """Return the accuracy on the test images at the end of training."""
+    devices.prepare("cpu", config.threads)  # the same allocator settings for both loops
     if loop.startswith("notebook"):
         return notebook.train(config, data)[1]
     rows: list[Row] = []

@@ -1,21 +1,21 @@
-"""What the last layer costs as the classes grow: full softmax cross entropy against sampled softmax.
+"""Cost of the last layer against the number of classes: full softmax cross entropy and sampled softmax.
 
     python benchmarks/classes.py                                                # 10 to 1,000,000 classes, 5 rounds
-    python benchmarks/classes.py --rounds 1 --largest 1000 --picture /tmp/x.png # to see that it works
+    python benchmarks/classes.py --rounds 1 --largest 1000 --picture /tmp/x.png # a quick test
 
-The layer is taken apart, and each piece timed alone, in float32:
+Each piece of the layer is timed separately, in float32:
 
-- *full softmax*, *sampled softmax*: the objective's loss and its gradients in the features, the weights and the biases.
-- *its dense gradient*: a part of sampled softmax. The loss reads a few rows of the weights, but torch's backward of
-  indexing makes a gradient of all: zeros, and the few rows added into them. So memory traffic grows with the classes.
-- *sampled, rows alone*: the same loss and gradients without that: rows are gathered, and gradients end at the rows.
-- *SGD*, *Adam*: an optimizer's step over the whole layer, which grows with the classes, whatever the loss.
-- *SGD, rows alone*: the same change of the weights as SGD's, of the rows that have a gradient.
-- *all scores*: scores of all classes without gradients. Our loop computes them each step for the training accuracy where
-  the objective does not. (The argmax that follows is the same for both objectives, and left out.)
+- *full softmax*, *sampled softmax*: the loss and its gradients with respect to the features, the weights and the biases.
+- *its dense gradient*: a part of sampled softmax. The loss reads a few rows of the weights, but the backward pass of indexing
+  creates a gradient of the whole layer: zeros to which the few rows are added. Memory traffic grows with the classes.
+- *sampled, rows alone*: the same loss and gradients without that part: rows are gathered, and only they have gradients.
+- *SGD*, *Adam*: an optimizer's step over the whole layer, which grows with the classes for either loss.
+- *SGD, rows alone*: the same update as SGD, applied only to the rows that have a gradient.
+- *all scores*: scores of all classes without gradients. The training loop computes them in each step for the training
+  accuracy if the objective does not. (The following argmax is the same for both objectives and is not timed.)
 
-A round measures each size in a process of its own, piece by piece, and begins with another piece each time. Ratios are
-taken within a round; the medians over rounds are printed.
+Each round measures each size in a separate process and starts with a different piece. Ratios are computed within a round;
+medians over rounds are printed.
 """
 
 import itertools
@@ -32,13 +32,13 @@ from typing import Annotated
 
 import common
 import matplotlib.style
-import psutil
+import psutil  # type: ignore[import-untyped]
 import torch
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, autograd, nn
 
 from trainlab.evaluation import plots
 from trainlab.objectives.sampled_softmax import SampledSoftmax
@@ -49,14 +49,15 @@ from trainlab.training import devices
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 FEATURES = 64
 PICTURE = Path(__file__).with_suffix(".png")
-RATE = 1e-6  # small, so that the weights stay what they are: their size must not change between pieces
-# A piece is repeated until its time is up, within these bounds: a step is 0.1 ms at ten classes, and seconds at a million.
+RATE = 1e-6  # small, so that the weights hardly change between pieces
+# A piece is repeated for this time, within these bounds on the number of steps: a step takes 0.1 ms at ten classes and
+# seconds at a million.
 WARM_UP_STEPS, WARM_UP_SECONDS = (2, 20), 0.3
 STEPS, SECONDS = (7, 200), 1.5
 
 Pieces = dict[str, float]  # median seconds of each piece in one round
-Times = dict[int, list[Pieces]]  # by size: a round each
-# What a step of the last layer is made of, and what stands above it: (slower pieces, quicker pieces).
+Times = dict[int, list[Pieces]]  # by number of classes: one entry per round
+# Which pieces make up a step: (pieces in the numerator, pieces in the denominator).
 RATIOS = {
     "loss alone": (("full softmax",), ("sampled softmax",)),
     "with SGD": (("full softmax", "SGD"), ("sampled softmax", "SGD")),
@@ -67,15 +68,15 @@ RATIOS = {
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
-    largest: Annotated[int, typer.Option(min=10, help="Leave out sizes above this.")] = SIZES[-1],
-    samples: Annotated[int, typer.Option(min=1, help="Classes that sampled softmax draws a step.")] = 100,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 128,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of CPU arithmetic.")] = 2,
-    picture: Annotated[Path, typer.Option(help="Where to draw it.")] = PICTURE,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each measures everything once.")] = 5,
+    largest: Annotated[int, typer.Option(min=10, help="Skip larger numbers of classes.")] = SIZES[-1],
+    samples: Annotated[int, typer.Option(min=1, help="Classes that sampled softmax draws per step.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 128,
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads.")] = 2,
+    picture: Annotated[Path, typer.Option(help="File of the picture.")] = PICTURE,
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Time the last layer for 10 to 1,000,000 classes: full softmax against sampled softmax, side by side."""
+    """Compare the time of full and sampled softmax in the last layer, for 10 to 1,000,000 classes."""
     devices.prepare("cpu", threads)
     if one:
         classes, number = map(int, one.split())
@@ -93,7 +94,7 @@ def main(
             options = ("--samples", samples, "--batch", batch, "--threads", threads)
             pieces = measured_apart(["--one", f"{size} {number}", *map(str, options)])
             if pieces is None:
-                console.print(f"{size:,} classes left out: its process ran out of memory in round {number + 1}")
+                console.print(f"{size:,} classes skipped: the process ran out of memory in round {number + 1}")
                 del times[size]
             else:
                 times[size].append(pieces)
@@ -105,25 +106,25 @@ def main(
     if not times:
         raise SystemExit("nothing was measured: free some memory, or lower --largest or --batch")
     show(times, console)
-    draw(times, f"{common.machine()}\nOf the last layer alone: {setting}.").save(picture)
+    draw(times, f"{common.machine()}\nLast layer alone: {setting}.").save(picture)
     console.print(f"Picture: {picture}")
 
 
 def room_for(classes: int, batch: int, console: Console) -> bool:
-    """Whether half of the free memory is enough; the other half is left to whoever works here, too."""
-    # The full softmax holds four times [batch, classes] beside the layer: scores, their log-softmax and the gradients of
-    # the two. Adam holds four times the layer.
+    """Return whether half of the available memory is enough; the other half is left to other processes."""
+    # Full softmax needs four tensors of [batch, classes] (scores, log-softmax and the gradients of both). Adam needs four
+    # times the size of the layer.
     need = 4 * classes * (4 * batch + 4 * (FEATURES + 1))
-    half = psutil.virtual_memory().available / 2
+    half: float = psutil.virtual_memory().available / 2
     if need > half:
         console.print(
-            f"{classes:,} classes left out: needs {need / 1e9:.1f} GB, half of what is free is {half / 1e9:.1f}"
+            f"{classes:,} classes skipped: {need / 1e9:.1f} GB needed, half of the available memory is {half / 1e9:.1f} GB"
         )
     return need <= half
 
 
 def measured_apart(options: list[str]) -> Pieces | None:
-    """Every piece at one size, measured in a new process; None where memory is not enough."""
+    """Measure each piece at one size in a new process; return None if it runs out of memory."""
     done = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True, timeout=3600)
     if done.returncode == -signal.SIGKILL or "allocate memory" in done.stderr:
         return None
@@ -134,7 +135,7 @@ def measured_apart(options: list[str]) -> Pieces | None:
 
 
 class Layer:
-    """A last layer, the features that enter it, and labels and samples that are new in each step."""
+    """A last layer, its input features, and labels and samples that differ in each step."""
 
     def __init__(self, classes: int, batch: int, samples: int) -> None:
         torch.manual_seed(0)
@@ -144,40 +145,47 @@ class Layer:
         self.parameters: list[Tensor] = list(self.head.parameters())
         self.sampled = SampledSoftmax(name="sampled_softmax", n_samples=samples)
         self.full = SoftmaxCrossEntropy(name="softmax_cross_entropy")
-        self.chance = Generator().manual_seed(0)
+        self.generator = Generator().manual_seed(0)
         steps = len(PIECES) * (WARM_UP_STEPS[1] + STEPS[1])
         self.labels = itertools.cycle(torch.randint(classes, (steps, batch)))
         self.rows = itertools.cycle(torch.randint(classes, (steps, batch + samples)))  # of the labels and the samples
 
     def draw(self) -> dict[str, Tensor]:
-        return self.sampled.draw(self.batch, self.classes, generator=self.chance)
+        """Draw the samples of one step."""
+        return self.sampled.draw(self.batch, self.classes, generator=self.generator)
 
     def free_gradients(self) -> None:
+        """Free the gradients of the features and the parameters."""
         self.features.grad = self.head.weight.grad = self.head.bias.grad = None
 
 
-# Each piece: from a layer to a step that can be repeated. A step frees its gradients, as training does.
+# Each piece is a function that returns a repeatable step for a layer. A step frees its gradients, as training does.
 Step = Callable[[], object]
 
 
 def full_softmax(layer: Layer) -> Step:
+    """Return a step that computes the full softmax cross entropy and its gradients."""
+
     def step() -> None:
-        layer.full.loss(layer.head(layer.features), next(layer.labels), {})[0].backward()
+        autograd.backward(layer.full.loss(layer.head(layer.features), next(layer.labels), {})[0])
         layer.free_gradients()
 
     return step
 
 
 def sampled_softmax(layer: Layer) -> Step:
+    """Return a step that computes sampled softmax and its gradients."""
+
     def step() -> None:
         labels = next(layer.labels)
-        layer.sampled.loss_from_features(layer.features, layer.head, labels, layer.draw())[0].backward()
+        autograd.backward(layer.sampled.loss_from_features(layer.features, layer.head, labels, layer.draw())[0])
         layer.free_gradients()
 
     return step
 
 
 def dense_gradient(layer: Layer) -> Step:
+    """Return a step that creates the dense gradients of sampled softmax, as the backward pass of indexing does."""
     rows = next(layer.rows)
     gradients = [torch.ones_like(p[rows]) for p in layer.parameters]
 
@@ -185,21 +193,23 @@ def dense_gradient(layer: Layer) -> Step:
     def step() -> None:
         rows = next(layer.rows)
         for parameter, gradient in zip(layer.parameters, gradients, strict=True):
-            torch.zeros_like(parameter).index_put_((rows,), gradient, accumulate=True)  # what torch's backward does
+            torch.zeros_like(parameter).index_put_((rows,), gradient, accumulate=True)
 
     return step
 
 
 def rows_alone(layer: Layer) -> Step:
+    """Return a step that computes sampled softmax and the gradients of the needed rows only."""
+
     def step() -> None:
-        loss_of_rows(layer, next(layer.labels), layer.draw()["samples"])[0].backward()
+        autograd.backward(loss_of_rows(layer, next(layer.labels), layer.draw()["samples"])[0])
         layer.free_gradients()
 
     return step
 
 
 def loss_of_rows(layer: Layer, labels: Tensor, samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sampled softmax, and copies of the needed weights and biases, at which its gradients end."""
+    """Return sampled softmax, and the copies of the needed weights and biases that receive its gradients."""
     needed = torch.cat([labels, samples])
     weight, bias = (parameter.detach()[needed].requires_grad_() for parameter in layer.parameters)
     of_label = (layer.features * weight[: len(labels)]).sum(1, keepdim=True) + bias[: len(labels), None]
@@ -208,10 +218,12 @@ def loss_of_rows(layer: Layer, labels: Tensor, samples: Tensor) -> tuple[Tensor,
 
 
 def sgd(layer: Layer) -> Step:
+    """Return a step of SGD over the whole layer."""
     return _dense_step(layer, Sgd(name="sgd"))
 
 
 def adam(layer: Layer) -> Step:
+    """Return a step of Adam over the whole layer."""
     return _dense_step(layer, Adam(name="adam", beta1=0.9, beta2=0.999, eps=1e-8))
 
 
@@ -221,6 +233,7 @@ def _dense_step(layer: Layer, optimizer: _Optimizer) -> Step:
 
 
 def sgd_of_rows(layer: Layer) -> Step:
+    """Return a step of SGD over the rows that have a gradient."""
     rows = next(layer.rows)
     gradients = [torch.full_like(p[rows], 1e-3) for p in layer.parameters]
 
@@ -234,6 +247,7 @@ def sgd_of_rows(layer: Layer) -> Step:
 
 
 def all_scores(layer: Layer) -> Step:
+    """Return a step that computes the scores of all classes without gradients."""
     return torch.no_grad()(lambda: layer.head(layer.features))
 
 
@@ -250,21 +264,22 @@ PIECES: dict[str, Callable[[Layer], Step]] = {
 
 
 def measure(layer: Layer, number: int) -> Pieces:
-    """Median seconds of each piece in this process, beginning with the ``number``-th."""
+    """Measure the median seconds of each piece in this process, starting with the ``number``-th."""
     names = list(PIECES)
     names = names[number % len(names) :] + names[: number % len(names)]
     return {name: step_seconds(PIECES[name](layer)) for name in names}
 
 
 def step_seconds(step: Step) -> float:
-    """Median seconds of a step."""
+    """Measure the median seconds of a step."""
     repeated(step, WARM_UP_STEPS, WARM_UP_SECONDS)
     return statistics.median(repeated(step, STEPS, SECONDS))
 
 
-def repeated(step: Step, bounds: tuple[int, int], enough: float) -> list[float]:
+def repeated(step: Step, bounds: tuple[int, int], duration: float) -> list[float]:
+    """Repeat a step for ``duration`` seconds, within bounds on the number of steps; return the seconds per step."""
     seconds: list[float] = []
-    while len(seconds) < bounds[0] or (len(seconds) < bounds[1] and sum(seconds) < enough):
+    while len(seconds) < bounds[0] or (len(seconds) < bounds[1] and sum(seconds) < duration):
         began = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - began)
@@ -272,18 +287,18 @@ def repeated(step: Step, bounds: tuple[int, int], enough: float) -> list[float]:
 
 
 def check(layer: Layer) -> None:
-    """Stop where the rows alone do not give the same loss, gradients and weights as the library does."""
+    """Raise an error if the rows alone give another loss, other gradients or other weights than the library."""
     labels, draws = next(layer.labels), layer.draw()
     rows = torch.cat([labels, draws["samples"]])
     loss = layer.sampled.loss_from_features(layer.features, layer.head, labels, draws)[0]
-    loss.backward()
+    autograd.backward(loss)
     assert layer.features.grad is not None
     in_features, dense = layer.features.grad, [p.grad for p in layer.parameters if p.grad is not None]
     by_library, by_rows = ([p.detach().clone() for p in layer.parameters] for _ in range(2))
     Sgd(name="sgd").step(by_library, dense, {}, 0.1)
     layer.free_gradients()
     of_rows, *copies = loss_of_rows(layer, labels, draws["samples"])
-    of_rows.backward()
+    autograd.backward(of_rows)
     for parameter, copy in zip(by_rows, copies, strict=True):
         assert copy.grad is not None
         parameter.index_add_(0, rows, copy.grad, alpha=-0.1)
@@ -294,9 +309,9 @@ def check(layer: Layer) -> None:
 
 
 def show(times: Times, console: Console) -> None:
-    """Print medians, how they grow, and ratios."""
+    """Print medians, their growth, and ratios."""
     sizes = list(times)
-    table = Table(title="ms a step, medians, by number of classes")
+    table = Table(title="ms per step, medians, by number of classes")
     table.add_column("piece", no_wrap=True)
     for size in sizes:
         table.add_column(f"{size:,}", justify="right")
@@ -306,7 +321,7 @@ def show(times: Times, console: Console) -> None:
         medians = (short(statistics.median(values[name] for values in times[size]) * 1e3) for size in sizes)
         table.add_row(name, *medians, f"{short(statistics.median(growth))}×")
     console.print(table)
-    table = Table(title="time of full softmax over time of sampled softmax: medians (lowest to highest)")
+    table = Table(title="time of full softmax / time of sampled softmax: medians (lowest to highest)")
     table.add_column("classes", justify="right")
     for name in RATIOS:
         table.add_column(name, justify="right")
@@ -323,17 +338,17 @@ def show(times: Times, console: Console) -> None:
 
 
 def short(value: float) -> str:
-    """Three digits that count, without an exponent."""
+    """Return a number with three significant digits, without an exponent."""
     return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 def ratios(above: list[Pieces], top: Sequence[str], below: list[Pieces], bottom: Sequence[str]) -> list[float]:
-    """Within each round: the time of the one over the time of the other."""
+    """Return the ratio of two sums of pieces, per round."""
     return [sum(a[p] for p in top) / sum(b[p] for p in bottom) for a, b in zip(above, below, strict=True)]
 
 
 def draw(times: Times, caption: str) -> plots.Picture:
-    """Three panels on logarithmic axes: the losses, what else a step does, and whole steps with SGD."""
+    """Draw three panels on logarithmic axes: the losses, the other parts of a step, and whole steps with SGD."""
     purple, red, green, blue, pink, *_ = plots.PALETTE
     panels: dict[str, dict[str, tuple[tuple[str, ...], str, str]]] = {
         "loss and gradients": {
@@ -342,7 +357,7 @@ def draw(times: Times, caption: str) -> plots.Picture:
             "its dense gradient": (("its dense gradient",), red, ":"),
             "sampled, rows alone": (("sampled, rows alone",), green, "-"),
         },
-        "what else a step does": {
+        "other parts of a step": {
             "scores of all classes": (("all scores",), blue, "-"),
             "Adam": (("Adam",), pink, "-"),
             "SGD": (("SGD",), purple, "-"),
@@ -366,7 +381,7 @@ def draw(times: Times, caption: str) -> plots.Picture:
             axes.set(xscale="log", yscale="log", title=title, xlabel="classes")
             axes.grid(axis="y")
             axes.legend(fontsize=7.5, frameon=False, loc="upper left")
-        figure.axes[0].set_ylabel("ms a step")
+        figure.axes[0].set_ylabel("ms per step")
         note = f"{caption} Lines: medians of the rounds; bands: lowest to highest."
         figure.supxlabel(note, x=0.01, ha="left", fontsize=7.5, color="#555555")
     return plots.Picture(figure)

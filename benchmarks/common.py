@@ -1,4 +1,4 @@
-"""What the benchmarks share: the project's runs, data, and a line that says what machine it was."""
+"""Shared by the benchmarks: runs of params.yaml, data sets, and a description of the machine."""
 
 import os
 import platform
@@ -19,13 +19,13 @@ from trainlab.data.stored import Data  # noqa: E402
 
 
 def run_config(run: str, precision: str, **changes: object) -> RunConfig:
-    """A run of params.yaml in this precision."""
+    """Return a run of params.yaml with this precision, on the CPU, and with other changed fields."""
     runs = config.resolve(config.load_params(ROOT / "params.yaml"))
     return runs[run].model_copy(update={"precision": precision, "device": "cpu", **changes})
 
 
 def random_data(count: int) -> Data:
-    """Noise in the shape of CIFAR-10: the time of a step does not depend on what is in the pictures."""
+    """Return noise in the shape of CIFAR-10; the time of a step does not depend on the content of the images."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, count)
     mean_image = (images[:250].mean(0) / 255).astype(np.float32)
@@ -35,12 +35,12 @@ def random_data(count: int) -> Data:
 
 
 def real_data() -> Data:
-    """What the stage `normalize` wrote."""
-    return Data(*(stored.load(ROOT / "data/normalized" / f"{split}.safetensors") for split in ("train", "test")))
+    """Return the data set that the stage `normalize` wrote."""
+    return stored.load_data(ROOT / "data/normalized")
 
 
 def machine() -> str:
-    """The processor, cores and versions, in a line."""
+    """Return processor, cores and versions on one line."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -1,20 +1,20 @@
-"""The usual notebook loop, as tutorials write it: what our loop is compared with."""
+"""The usual training loop of tutorials, as the reference for comparisons."""
 
 import time
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from trainlab.config import RunConfig
-from trainlab.data.stored import Data
+from trainlab.data.stored import Data, Dataset
 
 
 class Net(nn.Module):
-    """tf_cnn as a tutorial writes it, with ``nn.Dropout``."""
+    """The model tf_cnn as tutorials write it, with ``nn.Dropout``."""
 
     def __init__(self, dropout_conv: float, dropout_dense: float) -> None:
         super().__init__()
@@ -23,27 +23,29 @@ class Net(nn.Module):
         self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
         self.drop_conv, self.drop_dense = nn.Dropout(dropout_conv), nn.Dropout(dropout_dense)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of images ``[batch, 3, 32, 32]``."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of images ``[batch, 3, 32, 32]``."""
         x = self.pool(self.drop_conv(self.relu(self.conv1(x))))
         x = self.pool(self.drop_conv(self.relu(self.conv2(x))))
         x = self.drop_conv(self.relu(self.conv3(x)))
-        return self.head(self.drop_dense(self.relu(self.dense(x.flatten(1)))))
+        logits: Tensor = self.head(self.drop_dense(self.relu(self.dense(x.flatten(1)))))
+        return logits
 
 
-def loader(images: np.ndarray, labels: np.ndarray, config: RunConfig, data: Data, *, shuffle: bool) -> DataLoader:
-    """torchvision's own dataset class over images in memory, with the usual transforms."""
-    # Tutorials normalize always; where the run does not, with numbers that leave the pixels as they are.
-    mean, std = (data.train.mean, data.train.std) if config.inputs == "standardized" else ([0.0] * 3, [1.0] * 3)
+def loader(split: Dataset, config: RunConfig, *, shuffle: bool) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader of torchvision's dataset class over images in memory, with the usual transforms."""
+    # Tutorials always normalize. For a run that does not, the mean and standard deviation change no pixel.
+    mean, std = (split.mean, split.std) if config.inputs == "standardized" else ([0.0] * 3, [1.0] * 3)
     steps = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     dataset = CIFAR10.__new__(CIFAR10)
-    dataset.data, dataset.targets = np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels.tolist()
+    dataset.data, dataset.targets = np.ascontiguousarray(split.images.transpose(0, 2, 3, 1)), split.labels.tolist()
     dataset.transform, dataset.target_transform = transforms.Compose(steps), None
     return DataLoader(dataset, batch_size=config.batch_size, shuffle=shuffle)
 
 
 def train(config: RunConfig, data: Data) -> tuple[list[float], float]:
-    """Seconds of each step, and the accuracy on the test images at the end."""
+    """Train and return the seconds of each step and the final accuracy on the test images."""
+    assert data.test is not None
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     net = Net(config.model.dropout_conv, config.model.dropout_dense)
@@ -51,13 +53,14 @@ def train(config: RunConfig, data: Data) -> tuple[list[float], float]:
         for layer in net.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.lr, weight_decay=config.optimizer.weight_decay)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, getattr(config.schedule, "gamma", 1.0))
     criterion = nn.CrossEntropyLoss()
     seconds: list[float] = []
     total = 0.0
-    batches = loader(data.train.images, data.train.labels, config, data, shuffle=True)
+    batches = loader(data.train, config, shuffle=True)
     for _ in range(config.epochs):
         net.train()
         began = time.perf_counter()
@@ -74,6 +77,6 @@ def train(config: RunConfig, data: Data) -> tuple[list[float], float]:
     net.eval()
     correct = 0
     with torch.no_grad():
-        for images, labels in loader(data.test.images, data.test.labels, config, data, shuffle=False):
+        for images, labels in loader(data.test, config, shuffle=False):
             correct += int((net(images).argmax(1) == labels).sum())
     return seconds, correct / len(data.test.labels)

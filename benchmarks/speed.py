@@ -1,10 +1,10 @@
-"""How long a training step takes: the usual notebook loop, our loop, and the convolutions alone.
+"""Time of a training step: the usual notebook loop, the project's loop, and the convolutions alone.
 
     python benchmarks/speed.py              # 5 rounds, about 5 minutes on two cores
     python benchmarks/speed.py --rounds 2
 
-Every measurement is a process of its own (our loop changes how its process keeps memory), and they alternate, so that a
-noisy minute hits all alike. Ratios are taken within a round; the medians over rounds are printed.
+Each measurement runs in a separate process, because the project's loop changes the allocator settings. Measurements alternate,
+so that load on the machine affects all of them. Ratios are computed within a round; medians over rounds are printed.
 """
 
 import itertools
@@ -38,16 +38,16 @@ TARGETS = {
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; each measures everything once.")] = 5,
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Time a training step of our loop against the usual notebook loop, side by side."""
+    """Compare the time of a training step between the project's loop and the usual notebook loop."""
     if one:
         print(json.dumps(step_seconds(*one.split(maxsplit=1))))
         return
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     console.print(
-        f"{common.machine()}\n{rounds} rounds, each the median of {STEPS} steps of 64 images after {WARM_UP}\n"
+        f"{common.machine()}\nrounds: {rounds}, each the median of {STEPS} steps of 64 images after {WARM_UP} warm-up steps\n"
     )
     times: dict[tuple[str, str], list[float]] = {(run, loop): [] for run in RUNS for loop in LOOPS}
     for number in range(rounds):
@@ -61,7 +61,7 @@ def main(
 
 
 def measured_apart(what: str) -> float:
-    """The median seconds of a step, measured in a new process."""
+    """Measure the median seconds of a step in a new process."""
     done = subprocess.run([sys.executable, __file__, "--one", what], capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -69,7 +69,7 @@ def measured_apart(what: str) -> float:
 
 
 def step_seconds(run: str, loop: str) -> float:
-    """Median seconds of a step in this process."""
+    """Measure the median seconds of a step in this process."""
     kind, precision = loop.split()
     if kind == "convolutions":
         return statistics.median(convolutions(precision)[WARM_UP:])
@@ -83,11 +83,12 @@ def step_seconds(run: str, loop: str) -> float:
 
 
 def convolutions(precision: str) -> list[float]:
-    """Seconds of the three convolutions of tf_cnn, forward and backward, and nothing else: what bounds any loop."""
+    """Return the seconds per step of the three convolutions of tf_cnn alone, forward and backward: the lower bound."""
     devices.prepare("cpu", common.run_config("baseline", precision).threads)
     kind = getattr(torch, precision)
     shapes = [(3, 32, 32), (32, 15, 15), (64, 6, 6)]
-    convs = [nn.Conv2d(a, b, 3).to(kind, memory_format=torch.channels_last) for a, b in ((3, 32), (32, 64), (64, 64))]
+    channels = ((3, 32), (32, 64), (64, 64))
+    convs = [nn.Conv2d(a, b, 3, dtype=kind).to(memory_format=torch.channels_last) for a, b in channels]
     inputs = [torch.randn(64, *shape).to(kind, memory_format=torch.channels_last) for shape in shapes]
     for image in inputs[1:]:
         image.requires_grad_()
@@ -106,7 +107,7 @@ def convolutions(precision: str) -> list[float]:
 def show(times: dict[tuple[str, str], list[float]], console: Console) -> None:
     """Print medians and ratios."""
     table = Table(title="one training step of 64 images: medians (lowest to highest)")
-    for column in ("run", "loop", "ms a step", "speed / notebook's", "target", "time / convolutions'"):
+    for column in ("run", "loop", "ms per step", "speed / notebook's", "target", "time / convolutions'"):
         table.add_column(column, justify="left" if column in ("run", "loop") else "right")
     for (run, loop), values in times.items():
         precision = loop.split()[1]
