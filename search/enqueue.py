@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-# Of this file's own checkout, as the stages do.
+# The src/ of this checkout, as in stages/_start.py.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import optuna
@@ -27,18 +27,20 @@ from trainlab.search.params import nested
 def main(
     run: Run,
     points: Annotated[int, typer.Option(min=1, help="How many experiments to queue.")] = 10,
-    vary: Annotated[list[str] | None, typer.Option(help="Keys of the space to vary; without it, all.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other points.")] = 0,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="Key of the space to vary; may be repeated. Default: all keys.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random points.")] = 0,
 ) -> None:
-    """Queue random points of the space in search/params.yaml for RUN of params.yaml; `dvc queue start` runs them."""
+    """Queue random points of the space in search/params.yaml as DVC experiments with RUN; `dvc queue start` runs them."""
     settings = params.load(Path("search/params.yaml"))
     if unknown := [key for key in vary or [] if key not in settings.space]:
         hint = suggest(unknown[0], settings.space)
-        raise UserError(f"search/params.yaml: no {unknown[0]!r} in space{hint}; there: {', '.join(settings.space)}")
+        raise UserError(f"search/params.yaml: no {unknown[0]!r} in space{hint}; one of: {', '.join(settings.space)}")
     pipeline = config.load_params(Path("params.yaml"))
     known = config.resolve(pipeline)
     if run not in known:
-        raise UserError(f"params.yaml: no run {run!r}{suggest(run, known)}; there: {', '.join(known)}")
+        raise UserError(f"params.yaml: no run {run!r}{suggest(run, known)}; one of: {', '.join(known)}")
     key = "students" if run in pipeline["students"] else "runs"
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -50,22 +52,22 @@ def main(
         drawn = study.ask(distributions).params
         values = {name: range_.value(drawn[name]) for name, range_ in space.items()}
         own = pipeline[key][run]
-        # Held-out images are in each history: they may choose among the experiments, and the test images may not.
+        # Experiments are compared by held-out images, never by the test images.
         for name, value in {**values, "validation": settings.validation}.items():
             own = merge(own, nested(name, value))
         config.resolve({**pipeline, key: {**pipeline[key], run: own}})
         experiments.append(values)
 
     for values in experiments:
-        # Two pluses: whether the run has a value of its own so far or inherits it.
+        # Two pluses: add the key to the run, or change it if the run has it.
         changes = {**values, "validation": settings.validation}
         options = [f"--set-param=++{key}.{run}.{name}={value}" for name, value in changes.items()]
         command = ["dvc", "exp", "run", "--quiet", "--queue", *options, f"compare@{known[run].suite}"]
         if subprocess.run(command, check=False).returncode:
-            raise UserError("DVC did not queue the experiment; it says why above")
+            raise UserError("DVC did not queue the experiment: see its message above")
         print(", ".join(f"{name} {value}" for name, value in values.items()))
     print(
-        f"{points} queued: `dvc queue start -j 2` runs them, `dvc exp show` lists them, `dvc queue remove --all` drops them"
+        f"{points} queued: `dvc queue start -j 2` runs them, `dvc exp show` lists them, `dvc queue remove --all` removes them"
     )
 
 

@@ -1,9 +1,8 @@
-"""Stage `search`: look for good hyperparameters by a validation split of the training images.
+"""Stage `search`: search for good hyperparameters on a validation split of the training images.
 
-python stages/search.py
+cd search && python ../stages/search.py --data ../data/normalized
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,8 @@ import typer
 import _start  # noqa: F401
 from trainlab.cli import DataDirectory, run_stage
 from trainlab.data import stored
-from trainlab.evaluation.comparison import as_csv
-from trainlab.files import directory_written_whole, write_text
+from trainlab.evaluation.tables import as_csv
+from trainlab.files import directory_written_whole, write_json, write_text
 from trainlab.search import engine, params, plots
 from trainlab.training.progress import SearchProgress
 
@@ -21,11 +20,13 @@ from trainlab.training.progress import SearchProgress
 def main(
     trials: Annotated[
         Path,
-        typer.Option(envvar="SEARCH_TRIALS", help="SQLite file that keeps the trials; what is in it is not run again."),
+        typer.Option(
+            envvar="SEARCH_TRIALS", help="SQLite file that stores the trials; stored trials are not run again."
+        ),
     ] = Path("trials.db"),
     data: DataDirectory = Path("data/normalized"),
 ) -> None:
-    """Run the rounds of search/params.yaml and write the winner to search/best.yaml, as a run of params.yaml."""
+    """Run the search that params.yaml describes and write the winner to best.yaml, as a run of the project's params.yaml."""
     settings = params.load(Path("params.yaml"))
     images = stored.load_data(data)
 
@@ -33,32 +34,33 @@ def main(
         try:
             outcome = engine.run(settings, images, trials, progress)
         except KeyboardInterrupt:
-            progress.say(f"finished trials are kept in {trials}: the same command goes on")
+            progress.say(f"finished trials are stored in {trials}: the same command resumes the search")
             raise
 
-    winner, table = outcome.winner, outcome.table()
+    winner, table, result = outcome.winner, outcome.table(), outcome.result()
     write_text(Path("trials.csv"), as_csv(table))
     write_text(Path("best.yaml"), winner.to_yaml())
-    result = outcome.result()
-    write_text(Path("result.json"), json.dumps(result, indent=2) + "\n")
+    write_json(Path("result.json"), result)
     timing = {"seconds": round(outcome.seconds(), 1), "trials": len(table), "trained_on": winner.trained_on}
-    write_text(Path("timings.json"), json.dumps(timing, indent=2) + "\n")
+    write_json(Path("timings.json"), timing)
 
-    caption = f"{result['validation_images']:,} validation images; one seed a trial; trained on {winner.trained_on}"
+    caption = f"{result['validation_images']:,} validation images; one seed per trial; trained on {winner.trained_on}"
     with directory_written_whole(Path("plots")) as directory:
         plots.history(outcome, caption=caption).save(directory / "history.png")
         plots.slices(outcome, caption=caption).save(directory / "slices.png")
         if picture := plots.importance(outcome, seed=settings.seed, caption=caption):
             picture.save(directory / "importance.png")
         else:
-            print(f"importance is not drawn: no round varies two parameters in {plots.ENOUGH} complete trials or more")
+            print(
+                f"importance is not drawn: no round varies two parameters in at least {plots.MIN_TRIALS} complete trials"
+            )
 
     print(
         f"winner: {', '.join(f'{key} {value}' for key, value in winner.values.items())}: validation loss"
         f" {result['validation_loss']:.4f}, accuracy {result['validation_accuracy']:.2%}; trained again on all training"
         f" images: test accuracy {result['test_accuracy']:.2%}"
     )
-    print(f"best.yaml goes under `runs:` of params.yaml as it is")
+    print("to adopt it, paste best.yaml under `runs:` in the project's params.yaml")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
+"""The command line of all stages: arguments, exit codes, and one line per mistake."""
+
 import errno
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,7 +11,7 @@ from trainlab.cli import run_stage
 from trainlab.errors import UserError
 
 
-def outcome(main: Callable, *arguments: str) -> int:
+def exit_code(main: Callable[..., Any], *arguments: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["stage.py", *arguments])
         try:
@@ -22,7 +25,7 @@ def test_arguments_arrive_typed(capsys: pytest.CaptureFixture[str]) -> None:
     def main(run: str, times: int = 1) -> None:
         print([run] * times)
 
-    assert outcome(main, "baseline", "--times", "2") == 0
+    assert exit_code(main, "baseline", "--times", "2") == 0
     assert capsys.readouterr().out == "['baseline', 'baseline']\n"
 
 
@@ -31,37 +34,43 @@ def test_arguments_arrive_typed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (UserError("models/a is missing: train it"), 1, "trainlab: models/a is missing: train it\n"),
         (UserError("one\ntwo"), 1, "trainlab: one\ntrainlab: two\n"),
-        (KeyboardInterrupt(), 130, "trainlab: stopped by Ctrl-C"),
+        (KeyboardInterrupt(), 130, "trainlab: stopped by Ctrl-C; no incomplete file is left\n"),
         (
             OSError(errno.ENOSPC, "No space left", "models/a"),
             1,
-            "trainlab: the disk is full (models/a): free some space",
+            "trainlab: the disk is full (models/a): free some space, then run the same command again\n",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "models/a"),
+            1,
+            "trainlab: permission denied (models/a): change its owner or its permissions, then run",
         ),
     ],
 )
-def test_a_users_trouble_is_one_line(
+def test_an_error_that_the_user_can_correct_is_one_line(
     error: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> None:
         raise error
 
-    assert outcome(main) == code
+    assert exit_code(main) == code
     assert capsys.readouterr().err.startswith(says)
 
 
-def test_a_defect_of_ours_keeps_its_traceback() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError(), OSError(errno.EIO, "Input/output error")])
+def test_any_other_error_keeps_its_traceback(error: BaseException) -> None:
     def main() -> None:
-        raise ZeroDivisionError
+        raise error
 
-    with pytest.raises(ZeroDivisionError):
-        outcome(main)
+    with pytest.raises(type(error)):
+        exit_code(main)
 
 
 def test_wrong_arguments_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     def main(run: str) -> None:
-        """Do a thing."""
+        """Train a model."""
 
-    assert outcome(main) == 2
+    assert exit_code(main) == 2
     assert capsys.readouterr().err == "trainlab: Missing argument 'run'. Try --help.\n"
-    assert outcome(main, "--help") == 0
-    assert "Do a thing." in capsys.readouterr().out
+    assert exit_code(main, "--help") == 0
+    assert "Train a model." in capsys.readouterr().out

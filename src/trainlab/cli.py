@@ -1,4 +1,4 @@
-"""What all stages share at the command line: arguments in, and a user's mistake out as one line."""
+"""The command line of all stages: parse the arguments, and report a user's mistake on one line."""
 
 import errno
 import gc
@@ -18,21 +18,25 @@ DataDirectory = Annotated[Path, typer.Option("--data", help="Directory of the no
 
 
 def run_stage(main: Callable[..., Any]) -> None:
-    """Call ``main`` with the command line's arguments, typed and documented by its signature (``--help`` answers).
+    """Call a stage's main function with the arguments of the command line.
 
-    Exits with code 1 and one line on a :class:`~trainlab.errors.UserError`, a full disk or a missing permission, and with
-    130 on Ctrl-C.
-    A defect of ours keeps its traceback.
+    Exits with code 1 and one line per mistake on a :class:`~trainlab.errors.UserError`, a full disk or a missing
+    permission; with code 2 on a wrong argument; with code 130 on Ctrl-C. Any other error keeps its traceback.
+
+    Parameters
+    ----------
+    main
+        The function. Its signature defines the arguments, and its docstring is the text of ``--help``.
     """
-    gc.freeze()  # what the imports made lives as long as the process (see stages/_start.py)
+    gc.freeze()  # objects of imported modules live as long as the process (see stages/_start.py)
     gc.enable()
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     try:
-        if app(standalone_mode=False) == 130:  # typer's answer to Ctrl-C
-            _stop("stopped by Ctrl-C; nothing half-written is left", code=130)
+        if app(standalone_mode=False) == 130:  # typer's exit code on Ctrl-C
+            _stop("stopped by Ctrl-C; no incomplete file is left", code=130)
     except UserError as error:
         _stop(str(error), code=1)
     except typer.TyperException as error:  # a wrong argument
@@ -42,7 +46,10 @@ def run_stage(main: Callable[..., Any]) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _stop(f"the disk is full{place}: free some space, then run the same command again", code=1)
         if isinstance(error, PermissionError):
-            _stop(f"permission denied{place}: make it yours, then run the same command again", code=1)
+            _stop(
+                f"permission denied{place}: change its owner or its permissions, then run the same command again",
+                code=1,
+            )
         raise
 
 

@@ -1,8 +1,8 @@
-"""What a user did wrong, said in one line."""
+"""Errors that a user can correct."""
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what was wrong, where, and the next step.
+    """A mistake that the user can correct: the message says what is wrong, where, and what to do next.
 
     :func:`trainlab.cli.run_stage` prints it without a traceback and exits with code 1.
     """

@@ -1,14 +1,14 @@
-"""A search of seconds that the tests of searching share."""
+"""A search of a few seconds, shared by the tests of the search."""
 
 import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from small import dataset
+from trainlab.config import reading
 from trainlab.data.stored import Data
 from trainlab.search import params
 from trainlab.search.params import Search
@@ -40,7 +40,7 @@ PARAMS: dict[str, Any] = {
         "batch_size": {"name": "choice", "values": [4, 8]},
     },
     "rounds": [
-        {"name": "by heart", "vary": ["lr"], "trials": 4, "epochs": 3, "subset": 12, "judged_by": "train_loss"},
+        {"name": "memorize", "vary": ["lr"], "trials": 4, "epochs": 3, "subset": 12, "judged_by": "train_loss"},
         {
             "name": "all",
             "vary": ["lr", "optimizer.weight_decay", "batch_size"],
@@ -54,31 +54,31 @@ PARAMS: dict[str, Any] = {
 
 
 def changed(**own: Any) -> dict[str, Any]:
-    """The parameters above, with these in place of theirs."""
+    """Return the parameters above with other values."""
     return {**PARAMS, **own}
 
 
 def one_round(**own: Any) -> dict[str, Any]:
-    """The parameters above with a single round that varies the rate."""
+    """Return the parameters above with a single round that varies the learning rate."""
     rate = {"name": "rate", "vary": ["lr"], "trials": 4, "epochs": 2, "judged_by": "validation_loss"}
     return changed(space={"lr": PARAMS["space"]["lr"]}, rounds=[{**rate, **own}])
 
 
 def load(directory: Path, content: dict[str, Any]) -> Search:
-    """These parameters, by way of a file."""
+    """Write and read these parameters."""
     path = directory / "params.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(reading.dump(content))
     return params.load(path)
 
 
 def data(size: int = 20) -> Data:
-    """Training images, and test images of the same classes."""
+    """Return training images, and test images of the same classes."""
     train, test = dataset(count=48, size=size), dataset(count=12, seed=1, size=size)
     return Data(train, replace(train, images=test.images, labels=test.labels))
 
 
 class Said(SearchProgress):
-    """A progress that keeps its lines."""
+    """Progress that keeps its lines."""
 
     def __init__(self) -> None:
         self.text = io.StringIO()
@@ -89,5 +89,5 @@ class Said(SearchProgress):
         return self.text.getvalue().splitlines()
 
     def trials(self) -> list[str]:
-        """The lines of trials that ran, without how long they took."""
+        """Return the lines of the trials that ran, without their durations."""
         return [line.rpartition("  ")[0] for line in self.lines if line.startswith("  ")]

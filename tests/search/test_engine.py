@@ -1,47 +1,56 @@
-"""The search itself: rounds, moves, stopping and going on, and the one look at the test images."""
+"""The search: rounds, moves, interruption and resumption, and the single use of the test images."""
 
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
+from optuna.trial import FrozenTrial
 
 from search.small_search import PARAMS, Said, changed, data, load, one_round
 from small import PARAMS as PIPELINE
-from trainlab import config
+from trainlab import config, fingerprint
+from trainlab.config import RunConfig, reading
 from trainlab.data import stored
-from trainlab.data.digits import Digits
-from trainlab.data.stored import Data
+from trainlab.data.sources.digits import Digits
+from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.search import engine
 from trainlab.training import model_file
-from trainlab.training.loop import train
+from trainlab.training.loop import Row, train
 
 RATE = PARAMS["space"]["lr"]
+Find = Callable[..., tuple[engine.Outcome, Said]]
 
 
 class Stopped(BaseException):
-    """What ends a process in these tests, where nothing of ours can react."""
+    """Ends a process in these tests where no code of the project can catch it."""
 
 
 @pytest.fixture
-def find(tmp_path):
-    """``find(parameters)``: the outcome of a search, and what it said; trials are kept from one call to the next."""
+def find(tmp_path: Path) -> Iterator[Find]:
+    """Return a function that runs a search; trials are kept from one call to the next."""
+    memory = Path("/dev/shm")  # where SQLite need not wait for a disk
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as trials:
 
-    def run(content, images=None, storage="trials.db"):
-        said = Said()
-        outcome = engine.run(load(tmp_path, content), images or data(), tmp_path / storage, said)
-        return outcome, said
+        def run(
+            content: dict[str, Any], images: Data | None = None, storage: str = "trials.db", said: Said | None = None
+        ) -> tuple[engine.Outcome, Said]:
+            said = said or Said()
+            return engine.run(load(tmp_path, content), images or data(), Path(trials) / storage, said), said
 
-    return run
+        yield run
 
 
 @pytest.fixture
-def trained(monkeypatch):
-    """The configuration of each training, in order."""
-    configs = []
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
+    """Return the configuration of each training, in order."""
+    configs: list[RunConfig] = []
 
-    def counted(config, *arguments, **options):
+    def counted(config: RunConfig, *arguments: Any, **options: Any) -> model_file.TrainedModel:
         configs.append(config)
         return train(config, *arguments, **options)
 
@@ -49,24 +58,28 @@ def trained(monkeypatch):
     return configs
 
 
-def outputs(outcome):
+def outputs(outcome: engine.Outcome) -> tuple[str, str, dict[str, Any]]:
     return outcome.table().to_csv(), outcome.winner.to_yaml(), outcome.result()
+
+
+def best_of(sweep: engine.Sweep) -> FrozenTrial:
+    return min(sweep.trials, key=lambda trial: trial.values)
 
 
 # Rounds
 
 
-def test_rounds_go_from_coarse_to_fine_around_the_best_so_far(find, trained):
+def test_rounds_shrink_the_ranges_around_the_best_value_so_far(find: Find, trained: list[RunConfig]) -> None:
     outcome, said = find(changed(moves=0))
     first, second = outcome.sweeps
     assert [len(sweep.trials) for sweep in outcome.sweeps] == [4, 5]
-    best = min(first.trials, key=lambda trial: trial.value)
+    best = best_of(first)
     assert first.space["lr"].around(first.values(best)["lr"], 0.5) == second.space["lr"]
-    assert second.space["optimizer.weight_decay"].high == 1e-2  # not varied before: the whole range
+    assert second.space["optimizer.weight_decay"].ends() == [1e-5, 1e-2]  # not varied before: the whole range
     assert [run.subset for run in trained] == [12] * 4 + [0] * 5 + [0]
     assert [run.epochs for run in trained] == [3] * 4 + [2] * 5 + [2]
     assert [run.validation for run in trained] == [0.25] * 9 + [0]
-    assert [run.seed for run in trained] == [0] * 10  # one split, one start: only the values differ
+    assert [run.seed for run in trained] == [0] * 10  # the same split and initial weights: only the values differ
     assert len(said.trials()) == 9
     table = outcome.table()
     assert list(table["round"]) == [1] * 4 + [2] * 5
@@ -74,56 +87,57 @@ def test_rounds_go_from_coarse_to_fine_around_the_best_so_far(find, trained):
     assert list(table["optimizer.weight_decay"][4:]) == [run.optimizer.weight_decay for run in trained[4:9]]
 
 
-def test_what_a_round_does_not_vary_has_the_best_value_so_far(find, trained):
+def test_a_key_that_a_round_does_not_vary_has_its_best_value_so_far(find: Find, trained: list[RunConfig]) -> None:
     rounds = [PARAMS["rounds"][0], {**PARAMS["rounds"][1], "vary": ["optimizer.weight_decay", "batch_size"]}]
     outcome, _ = find(changed(rounds=rounds, moves=0))
     first, _ = outcome.sweeps
-    best = first.values(min(first.trials, key=lambda trial: trial.value))["lr"]
+    best = first.values(best_of(first))["lr"]
     assert {run.lr for run in trained[4:]} == {best}
     assert outcome.winner.values["lr"] == best
     assert list(outcome.table()["lr"][4:]) == [best] * 5
 
 
-def test_the_first_round_is_judged_by_the_images_learned_by_heart(find):
+def test_a_round_can_compare_trials_by_the_training_loss(find: Find) -> None:
     outcome, _ = find(one_round(judged_by="train_loss", subset=12))
     losses = outcome.table().set_index("trial")["train_loss"]
     assert outcome.winner.number == losses.idxmin()
 
 
-def test_a_range_moves_outward_while_the_best_is_on_its_edge(find):
+def test_a_range_moves_outward_while_the_best_value_is_at_its_edge(find: Find) -> None:
     low = {"lr": {**RATE, "low": 1e-5, "high": 1e-3}}
     outcome, said = find({**one_round(trials=6), "space": low, "moves": 2, "edge": 0.3})
     ranges = [sweep.space["lr"] for sweep in outcome.sweeps]
     assert [sweep.move for sweep in outcome.sweeps] == [0, 1, 2]
-    assert ranges[0].high < ranges[1].high < ranges[2].high
-    moves = [line for line in said.lines if "is on the upper edge" in line]
+    first, second, third = (float(one.ends()[1]) for one in ranges)
+    assert first < second < third
+    moves = [line for line in said.lines if "is at the upper edge" in line]
     assert f"the range moves to {ranges[1]}, and the round runs again" in moves[0]
-    assert outcome.winner.values["lr"] > 1e-3
+    assert float(outcome.winner.values["lr"]) > 1e-3
     assert outcome.winner.metrics["validation_loss"] == outcome.table()["validation_loss"].min()
 
 
-def test_no_move_is_made_beyond_the_number_of_moves(find):
+def test_no_move_is_made_beyond_the_number_of_moves(find: Find) -> None:
     low = {"lr": {**RATE, "low": 1e-5, "high": 1e-3}}
     outcome, said = find({**one_round(trials=6), "space": low, "moves": 0, "edge": 0.3})
     assert len(outcome.sweeps) == 1
-    assert "no move is left: raise `moves`" in said.lines[-1]
+    assert "no moves are left: raise `moves`" in said.lines[-1]
 
 
-def test_a_range_stays_where_a_run_could_not_have_the_value(find):
+def test_a_range_does_not_move_to_values_that_a_run_cannot_have(find: Find) -> None:
     momentum = {"optimizer.momentum": {"name": "uniform", "low": 0.9, "high": 0.99}}
     base = {**PARAMS["base"], "optimizer": "sgd", "lr": 1e-4}
     outcome, said = find(
         {**one_round(vary=["optimizer.momentum"], trials=8), "space": momentum, "base": base, "edge": 0.45}
     )
     assert len(outcome.sweeps) == 1
-    [told] = [line for line in said.lines if "the range stays" in line]
-    assert "optimizer.momentum" in told
+    [line] = [line for line in said.lines if "the range stays, because" in line]
+    assert "optimizer.momentum" in line
 
 
 # Samplers and pruning
 
 
-def test_a_grid_tries_every_combination_once(find):
+def test_a_grid_tries_every_combination_once(find: Find) -> None:
     space = {"lr": RATE, "batch_size": PARAMS["space"]["batch_size"]}
     content = one_round(vary=["lr", "batch_size"], trials=50, epochs=1)
     outcome, _ = find({**content, "space": space, "sampler": {"name": "grid", "points": 3}, "moves": 0})
@@ -131,15 +145,16 @@ def test_a_grid_tries_every_combination_once(find):
     assert sorted(map(tuple, found.values)) == [(lr, size) for lr in (1e-3, 1e-2, 1e-1) for size in (4, 8)]
 
 
-def test_tpe_learns_where_chance_does_not(find):
-    by_chance, _ = find(one_round(trials=8), storage="random.db")
-    learned, _ = find({**one_round(trials=8), "sampler": {"name": "tpe", "startup": 4}}, storage="tpe.db")
-    first, second = (outcome.table()["lr"][:8] for outcome in (by_chance, learned))
+def test_tpe_draws_other_values_than_random_after_its_startup(find: Find) -> None:
+    independent, _ = find(one_round(trials=8), storage="random.db")
+    guided, _ = find({**one_round(trials=8), "sampler": {"name": "tpe", "startup": 4}}, storage="tpe.db")
+    first, second = (outcome.table()["lr"][:8] for outcome in (independent, guided))
     assert len(set(second)) == 8
+    assert list(first[:4]) == list(second[:4])
     assert list(first[4:]) != list(second[4:])
 
 
-def test_a_trial_worse_than_the_median_is_given_up(find, trained):
+def test_a_trial_worse_than_the_median_is_stopped_early(find: Find, trained: list[RunConfig]) -> None:
     pruned = {"pruner": {"name": "median", "startup": 2, "warmup": 0.5}}
     outcome, said = find({**one_round(trials=10, epochs=4), **pruned, "moves": 0})
     table = outcome.table()
@@ -147,10 +162,10 @@ def test_a_trial_worse_than_the_median_is_given_up(find, trained):
     assert table[table["state"] == "pruned"]["epochs"].between(2, 3).all()
     assert (table[table["state"] == "complete"]["epochs"] == 4).all()
     assert list(table["state"][:2]) == ["complete"] * 2
-    assert any("given up after 2 epochs" in line for line in said.lines)
+    assert any("stopped after 2 epochs" in line for line in said.lines)
 
 
-def test_a_trial_that_diverges_failed_and_the_search_goes_on(find):
+def test_a_trial_that_diverges_has_failed_and_the_search_continues(find: Find) -> None:
     wild = {"lr": {"name": "choice", "values": [1e-2, 1e30]}}
     outcome, said = find({**one_round(trials=6), "space": wild})
     table = outcome.table().set_index("trial")
@@ -160,7 +175,7 @@ def test_a_trial_that_diverges_failed_and_the_search_goes_on(find):
     assert any("failed: run best: the loss is" in line for line in said.lines)
 
 
-def test_values_that_do_not_go_together_failed(find):
+def test_values_that_cannot_be_combined_make_a_trial_fail(find: Find) -> None:
     base = {**PARAMS["base"], "schedule": {"name": "exponential", "gamma": 0.8}}
     space = {
         "schedule": {"name": "choice", "values": ["exponential", "constant"]},
@@ -173,18 +188,18 @@ def test_values_that_do_not_go_together_failed(find):
     assert any("failed: schedule.gamma is not a parameter" in line for line in said.lines)
 
 
-def test_a_round_of_failures_is_told(find):
+def test_a_round_without_a_complete_trial_is_an_error(find: Find) -> None:
     wild = {"lr": {"name": "uniform", "low": 1e29, "high": 1e30}}
     with pytest.raises(
-        UserError, match=r"round 1 \(rate\): all 4 trials failed, the last one as run best: the loss is"
+        UserError, match=r"round 1 \(rate\): all 4 trials failed; the last error: run best: the loss is"
     ):
         find({**one_round(), "space": wild})
 
 
-# Stopping and going on
+# Interruption
 
 
-def test_all_is_the_same_again_without_a_trial(find, trained):
+def test_a_finished_search_runs_no_trial_again(find: Find, trained: list[RunConfig]) -> None:
     first, said = find(PARAMS)
     ran = len(trained)
     again, quiet = find(PARAMS)
@@ -195,30 +210,34 @@ def test_all_is_the_same_again_without_a_trial(find, trained):
 
 
 @pytest.mark.parametrize("sampler", ["random", {"name": "tpe", "startup": 2}, {"name": "grid", "points": 3}])
-@pytest.mark.parametrize("ends_in", [0, 2, 5, 7])
-def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(find, monkeypatch, sampler, ends_in):
+def test_a_search_that_is_killed_several_times_has_the_same_outcome(
+    find: Find, monkeypatch: pytest.MonkeyPatch, sampler: Any
+) -> None:
     content = changed(sampler=sampler, moves=0)
-    whole, said = find(content, storage="whole.db")
-    count = 0
+    whole, uninterrupted = find(content, storage="whole.db")
+    kills = [0, 2, 5, 7]  # by the number of finished trials
+    done = 0
 
-    def killed(config, *arguments, **options):
-        nonlocal count
-        count += 1
-        if count == ends_in + 1:
+    def killed(config: RunConfig, *arguments: Any, **options: Any) -> model_file.TrainedModel:
+        nonlocal done
+        if done in kills:
+            kills.remove(done)
             raise Stopped
+        done += 1
         return train(config, *arguments, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(engine, "train", killed)
+    monkeypatch.setattr(engine, "train", killed)
+    said = Said()
+    for _ in range(4):
         with pytest.raises(Stopped):
-            find(content, storage="killed.db")
-    resumed, rest = find(content, storage="killed.db")
+            find(content, storage="killed.db", said=said)
+    resumed, _ = find(content, storage="killed.db", said=said)
     assert outputs(resumed) == outputs(whole)
-    assert rest.trials() == said.trials()[ends_in:]
+    assert said.trials() == uninterrupted.trials()
 
 
-def test_a_trial_that_kills_its_process_twice_failed(find, monkeypatch):
-    def out_of_memory(config, *arguments, **options):
+def test_a_trial_that_kills_its_process_twice_has_failed(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(config: RunConfig, *arguments: Any, **options: Any) -> model_file.TrainedModel:
         if config.batch_size == 8:
             raise Stopped
         return train(config, *arguments, **options)
@@ -232,13 +251,14 @@ def test_a_trial_that_kills_its_process_twice_failed(find, monkeypatch):
             break
         except Stopped:
             continue
+    assert outcome is not None
     table = outcome.table()
     assert {"complete", "failed"} == set(table["state"])
     assert set(table["batch_size"][table["state"] == "failed"]) == {8}
     assert outcome.winner.values == {"batch_size": 4}
 
 
-def test_ctrl_c_is_no_failure_however_often(find, monkeypatch):
+def test_ctrl_c_is_not_a_failure(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = find(one_round(), storage="whole.db")
     with monkeypatch.context() as patch:
         patch.setattr(engine, "train", lambda *arguments, **options: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -249,7 +269,7 @@ def test_ctrl_c_is_no_failure_however_often(find, monkeypatch):
     assert outputs(resumed) == outputs(whole)
 
 
-def test_more_trials_continue_and_a_later_round_leaves_the_first_alone(find, trained):
+def test_more_trials_extend_a_round_and_keep_the_finished_ones(find: Find, trained: list[RunConfig]) -> None:
     find(changed(moves=0))
     ran = len(trained)
     rounds = [PARAMS["rounds"][0], {**PARAMS["rounds"][1], "trials": 7}]
@@ -268,75 +288,89 @@ def test_more_trials_continue_and_a_later_round_leaves_the_first_alone(find, tra
         {"pruner": {"name": "median", "startup": 2, "warmup": 0.5}},
     ],
 )
-def test_other_parameters_do_not_continue_the_old_trials(find, trained, own):
+def test_other_parameters_do_not_continue_the_old_trials(
+    find: Find, trained: list[RunConfig], own: dict[str, Any]
+) -> None:
     find(one_round(trials=2))
     del trained[:]
     find({**one_round(trials=2), "moves": 0, **own})
     assert len(trained) >= 2  # and the winner again, where it is another
 
 
-def test_other_images_and_other_code_do_not_continue_the_old_trials(find, trained, monkeypatch):
+def test_other_images_and_other_code_do_not_continue_the_old_trials(
+    find: Find, trained: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = {**one_round(trials=2), "moves": 0}
     find(content)
     images = data()
     find(content, Data(replace(images.train, images=255 - images.train.images), images.test))
     assert len(trained) == 6
-    monkeypatch.setattr(engine.fingerprint, "of_run", lambda parts: "another")
+    monkeypatch.setattr(fingerprint, "of_run", lambda *arguments, **options: "another")
     find(content)
     assert len(trained) == 9
 
 
-def test_two_searches_do_not_share_a_file(find, monkeypatch, tmp_path):
-    problems = []
+def test_two_searches_do_not_share_a_file(find: Find, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    problems: list[str] = []
 
-    def another(config, *arguments, **options):
+    def another(config: RunConfig, *arguments: Any, **options: Any) -> model_file.TrainedModel:
         thread = threading.Thread(target=lambda: problems.append(refused()))
         thread.start()
         thread.join()
         return train(config, *arguments, **options)
 
-    def refused():
+    def refused() -> str:
         with pytest.raises(UserError) as error:
             engine.run(load(tmp_path, one_round()), data(), tmp_path / "trials.db", Said())
         return str(error.value)
 
     monkeypatch.setattr(engine, "train", another)
-    find({**one_round(trials=1), "moves": 0})
-    assert all(f"another search works with {tmp_path / 'trials.db'}" in problem for problem in problems)
+    find({**one_round(trials=1), "moves": 0}, storage=str(tmp_path / "trials.db"))
+    assert all(f"another search uses {tmp_path / 'trials.db'}" in problem for problem in problems)
     assert problems
 
 
-def test_a_damaged_file_is_told_in_a_line(find, tmp_path):
+def test_a_damaged_file_is_one_line(find: Find, tmp_path: Path) -> None:
     (tmp_path / "trials.db").write_text("this is no database" * 100)
     with pytest.raises(UserError, match=r"trials\.db cannot be used \(file is not a database\).*delete it"):
-        find(one_round())
+        find(one_round(), storage=str(tmp_path / "trials.db"))
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "says"),
     [
-        (one_round(subset=37), r"rounds\[0\]\.subset is 37, and validation leaves 36"),
+        (one_round(subset=37), r"rounds\[0\]\.subset is 37, but validation leaves only 36 training images: lower"),
         ({**one_round(), "base": {**PARAMS["base"], "model": "tf_cnn"}}, "at least 18×18"),
     ],
 )
-def test_what_would_fail_every_trial_is_told_before_the_first(find, trained, content, told):
-    with pytest.raises(UserError, match=told):
+def test_what_would_fail_every_trial_is_reported_before_the_first(
+    find: Find, trained: list[RunConfig], content: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
         find(content, data(size=16))
     assert trained == []
+
+
+def test_a_validation_split_that_leaves_no_training_images_is_one_line(find: Find) -> None:
+    with pytest.raises(UserError) as caught:
+        find({**one_round(), "validation": 0.99})
+    assert "validation is 0.99" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # The winner
 
 
-def test_the_test_images_are_scored_once_by_the_winner_alone(find, monkeypatch):
-    seen, scored = [], []
+def test_the_test_images_score_the_winner_only_and_once(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Dataset | None] = []
+    scored: list[tuple[int, int]] = []
     plain = model_file.TrainedModel.scores
 
-    def watched(config, images, **options):
+    def watched(config: RunConfig, images: Data, **options: Any) -> model_file.TrainedModel:
         seen.append(images.test)
         return train(config, images, **options)
 
-    def counted(self, images, **options):
+    def counted(self: model_file.TrainedModel, images: Dataset, **options: Any) -> Any:
         scored.append((self.config.epochs, len(images.labels)))
         return plain(self, images, **options)
 
@@ -351,14 +385,15 @@ def test_the_test_images_are_scored_once_by_the_winner_alone(find, monkeypatch):
     assert outcome.result()["validation_images"] == 12
 
 
-def test_the_best_run_is_a_paste_and_gives_the_result_that_the_search_reports(find):
+def test_the_pasted_winner_gives_the_reported_result(find: Find, tmp_path: Path) -> None:
     outcome, _ = find(PARAMS)
-    text = yaml.safe_dump({**PIPELINE, "runs": {}}, sort_keys=False).replace("runs: {}\n", "")
-    pasted = yaml.safe_load(f"{text}runs:\n{outcome.winner.to_yaml()}")
-    run = config.resolve(pasted)["best"]
+    path = tmp_path / "pasted.yaml"
+    others = {key: value for key, value in PIPELINE.items() if key != "runs"}
+    path.write_text(f"{reading.dump(others)}runs:\n{outcome.winner.to_yaml()}")
+    run = config.resolve(config.load_params(path))["best"]
     assert run == outcome.winner.config
     assert (run.validation, run.subset, run.replicas) == (0, 0, 1)
-    rows = []
+    rows: list[Row] = []
     train(run, data(), on_epoch=rows.append)
     assert rows[-1]["test_accuracy"] == pytest.approx(outcome.result()["test_accuracy"])
     assert rows[-1]["test_loss"] == pytest.approx(outcome.result()["test_loss"], rel=1e-5)
@@ -368,34 +403,34 @@ def test_the_best_run_is_a_paste_and_gives_the_result_that_the_search_reports(fi
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    """scikit-learn's digits, as the pipeline stores them."""
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """Return scikit-learn's digits, as the pipeline stores them."""
     directory = tmp_path_factory.mktemp("digits")
     source = Digits()
     source.fetch(directory)
     stored.save(directory / "normalized", *source.read(directory))
-    return Data(*(stored.load(directory / "normalized" / f"{split}.safetensors") for split in ("train", "test")))
+    return stored.load_data(directory / "normalized")
 
 
-def test_from_a_range_without_the_best_rate_it_comes_within_5_percent_of_a_fine_grid(find, digits):
+def test_it_comes_within_5_percent_of_a_fine_grid_from_a_range_without_the_best_rate(find: Find, digits: Data) -> None:
     model = {"name": "three_layer", "num_filters": 6, "filter_size": 3, "hidden_dim": 64}
     base = {**PARAMS["base"], "batch_size": 64, "model": model, "schedule": "cosine"}
     longest = {"vary": ["lr"], "epochs": 4, "subset": 600, "judged_by": "validation_loss"}
     rounds = [
-        {"name": "by heart", "vary": ["lr"], "trials": 6, "epochs": 10, "subset": 100, "judged_by": "train_loss"},
-        {**longest, "name": "coarse", "trials": 8, "epochs": 2},
-        {**longest, "name": "fine", "trials": 20, "shrink": 0.5},
+        {"name": "memorize", "vary": ["lr"], "trials": 5, "epochs": 6, "subset": 100, "judged_by": "train_loss"},
+        {**longest, "name": "coarse", "trials": 6, "epochs": 2},
+        {**longest, "name": "fine", "trials": 12, "shrink": 0.5},
     ]
     away = {"lr": {**RATE, "low": 1e-5, "high": 3e-4}}
     search = changed(base=base, rounds=rounds, space=away, edge=0.25, moves=2)
     found, said = find(search, digits, storage="search.db")
 
     grid = changed(
-        base=base, rounds=[{**longest, "name": "grid", "trials": 20}], sampler={"name": "grid", "points": 20}
+        base=base, rounds=[{**longest, "name": "grid", "trials": 12}], sampler={"name": "grid", "points": 12}
     )
     fine = {"lr": {**RATE, "low": 1e-3, "high": 3e-2}}
     best, _ = find({**grid, "space": fine, "moves": 0}, digits, storage="grid.db")
 
-    assert best.winner.values["lr"] > 3e-3  # ten times as high as the search's range
+    assert float(best.winner.values["lr"]) > 3e-3  # ten times as high as the search's range
     losses = [outcome.winner.metrics["validation_loss"] for outcome in (found, best)]
     assert losses[0] <= 1.05 * losses[1], "\n".join([*said.lines, str(losses)])

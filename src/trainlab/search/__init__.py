@@ -1,0 +1,1 @@
+"""Hyperparameter search: its schema, the search itself, and its plots."""

@@ -1,10 +1,10 @@
-"""Search for good hyperparameters, coarse to fine, by a validation split of the training images."""
+"""Search for good hyperparameters, from coarse to fine, on a validation split of the training images."""
 
 import fcntl
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import optuna
 import torch
-import yaml
 from optuna import Study, Trial
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import NopPruner
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from trainlab import fingerprint
-from trainlab.config import RunConfig
+from trainlab.config import RunConfig, reading
 from trainlab.config.messages import explain
 from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
@@ -36,25 +35,25 @@ from trainlab.training.progress import SearchProgress
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-TRIES = 2  # of a trial whose process is killed, by a lack of memory for example
+MAX_KILLS = 2  # a trial that kills its process this often (out of memory, for example) has failed
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A round, run once with its ranges as they were then.
+    """One pass of a round, with its ranges at that time.
 
     Parameters
     ----------
     number, round
-        Of the round, from 1; its parameters.
+        Number of the round, from 1, and its parameters.
     move
-        How often its ranges had moved before.
+        Number of times that its ranges had moved before.
     space
-        The ranges of what it varies.
+        The dimensions that it varies, by key.
     kept
-        The best values of the rounds before, of what it does not vary.
+        The best values of the rounds before, for keys that it does not vary.
     trials
-        All that are finished, as Optuna stores them.
+        The finished trials, as Optuna stores them.
     """
 
     number: int
@@ -65,35 +64,36 @@ class Sweep:
     trials: list[FrozenTrial]
 
     def values(self, trial: FrozenTrial) -> dict[str, Value]:
-        """What the trial was trained with."""
+        """Return the values that a trial was trained with, by key."""
         return {**self.kept, **{key: range_.value(trial.params[key]) for key, range_ in self.space.items()}}
 
     @property
     def title(self) -> str:
+        """The round's number and name, and how often its ranges have moved."""
         moved = f", moved {self.move}×" if self.move else ""
         return f"round {self.number} ({self.round.name}{moved})"
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial of the last round, trained once more on all training images, and scored on the test images.
+    """The best trial of the last round, trained again on all training images and scored on the test images.
 
     Parameters
     ----------
     config
-        The run as it was trained this time: without `validation` and without `subset`.
+        The run that was trained again: without `validation` and without `subset`.
     values
-        Of what was searched.
+        The values found, by key of the space.
     sweep, number
-        Where the trial stands, and its number there, from 1.
+        The pass that contains the trial, and the trial's number in it, from 1.
     metrics
-        Of that trial: the columns of the history.
+        The trial's metrics after its last epoch, by column of the history.
     test
-        ``loss`` and ``accuracy`` on the test images, which were scored this one time.
+        ``loss`` (nats) and ``accuracy`` on the test images, which only the winner is scored on.
     validation_images, test_images
-        How many these numbers come from.
+        Number of images behind these metrics.
     trained_on
-        The device.
+        The device, in words.
     """
 
     config: RunConfig
@@ -107,21 +107,21 @@ class Winner:
     trained_on: str
 
     def to_yaml(self) -> str:
-        """The run as it may be pasted under `runs:` of params.yaml."""
+        """Return the run as YAML that can be pasted under `runs:` of params.yaml."""
         own = {key: value for key, value in self.config.to_dict().items() if key not in ("run", "code")}
-        text = yaml.safe_dump({self.config.run: own}, sort_keys=False, default_flow_style=None, allow_unicode=True)
+        text = reading.dump({self.config.run: own}, flow_leaves=True)
         return "".join(f"  {line}\n" for line in text.splitlines())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that a search found."""
+    """The result of a search."""
 
     sweeps: list[Sweep]
     winner: Winner
 
     def table(self) -> DataFrame:
-        """One row a trial: ``round, move, trial`` (from 1), ``state``, ``epochs`` done, metrics, values."""
+        """Return one row per trial: ``round, move, trial`` (from 1), ``state``, ``epochs`` done, metrics, values."""
         keys = list(dict.fromkeys(key for sweep in self.sweeps for key in sweep.space))
         rows = []
         for sweep in self.sweeps:
@@ -142,7 +142,7 @@ class Outcome:
         return DataFrame(rows, columns=columns).astype(dict.fromkeys(METRICS, float))
 
     def result(self) -> dict[str, Any]:
-        """The winner in numbers, with how many images they come from."""
+        """Return the winner's values and metrics, and the number of images behind them."""
         winner = self.winner
         return {
             "values": winner.values,
@@ -161,31 +161,31 @@ class Outcome:
         }
 
     def seconds(self) -> float:
-        """What the trials took, the interrupted ones left out."""
+        """Return the duration of all trials, without the interrupted ones."""
         return sum(_seconds(trial) for sweep in self.sweeps for trial in sweep.trials)
 
 
 def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -> Outcome:
     """Run all rounds, then train and test the winner.
 
-    A finished trial is stored at once and never run again, as long as nothing changes that its result depends on. The
-    outcome is a function of the arguments, however often the search was stopped and started on its way.
+    A finished trial is stored at once and is not run again unless something changes that its result depends on. The
+    outcome is a function of the arguments, no matter how often the search was interrupted and resumed.
 
     Parameters
     ----------
     settings
         What to search.
     data
-        Training images, of which the validation images are a part, and the test images, which only the winner sees.
+        Training images, a part of which is held out for validation, and test images, used for the winner only.
     storage
-        Optuna's SQLite file; made where it is missing.
+        Optuna's SQLite file; created if it is missing.
     progress
-        Gets a line a trial.
+        Receives one line per trial.
 
     Raises
     ------
     UserError
-        Where a round has no trial that trained to its end, or where the file cannot be used.
+        If a round has no trial that completes, or if the file cannot be used.
     """
     assert data.test is not None
     _check(settings, data.train)
@@ -214,16 +214,16 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
 
 
 class _Work:
-    """What all rounds of one search share."""
+    """The state that all rounds of one search share."""
 
     def __init__(self, settings: Search, images: Dataset, store: RDBStorage, progress: SearchProgress) -> None:
         self._settings, self._images, self._store, self._progress = settings, images, store, progress
         self._pixels = hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
         runs = [settings.run({key: end}) for key, dimension in settings.space.items() for end in dimension.ends()]
-        self._code = fingerprint.of_run(part for run in runs for part in run.components())
+        self._code = _fingerprint(runs)
 
     def sweep(self, number: int, move: int, space: dict[str, Dimension], kept: Mapping[str, Value]) -> Sweep:
-        """Run what is not done yet of a round."""
+        """Run the trials of a round that are not stored yet."""
         settings, one = self._settings, self._settings.rounds[number - 1]
         others = {key: value for key, value in kept.items() if key not in space}
         own = {"epochs": one.epochs, "subset": one.subset, "validation": settings.validation, "code": self._code}
@@ -250,45 +250,48 @@ class _Work:
             trial = study.ask(distributions)
             self._progress.trial(f"{sweep.title} trial {len(finished) + 1}/{one.trials}", one.epochs)
             try:
-                if killed >= TRIES:
+                if killed >= MAX_KILLS:
                     raise UserError(f"its process was killed {killed} times")
                 config = settings.run(sweep.values(_frozen(study, trial)), **own)
                 _train(study, trial, config, self._images, one.judged_by, self._progress)
-            except ValidationError as error:  # values that are fine one by one
+            except ValidationError as error:  # values that are valid on their own
                 _fail(study, trial, next(explain(error, RunConfig)))
-            except (UserError, torch.OutOfMemoryError) as error:  # its loss is not finite, or its batches are too large
+            except (
+                UserError,
+                torch.OutOfMemoryError,
+            ) as error:  # a loss that is not finite, or a batch that is too large
                 _fail(study, trial, str(error).splitlines()[0])
             self._progress.say(_line(sweep, _frozen(study, trial), len(finished) + 1))
         sweep.trials.extend(finished[: one.trials])
         return sweep
 
     def moved(self, sweep: Sweep, best: Mapping[str, Value]) -> dict[str, Dimension]:
-        """The ranges that must move, as the best values are on their edges, and where to."""
+        """Return the moved ranges of the keys whose best values are at an edge."""
         moved: dict[str, Dimension] = {}
         for key, range_ in sweep.space.items():
             edge = range_.edge(best[key], self._settings.edge)
-            there = range_.around(best[key], 1)
-            if not edge or there == range_:
+            target = range_.around(best[key], 1)
+            if not edge or target == range_:
                 continue
-            told = f"{sweep.title}: the best {key}, {best[key]:g}, is on the {edge} edge of {range_}"
+            message = f"{sweep.title}: the best {key}, {best[key]:g}, is at the {edge} edge of {range_}"
             try:
-                for end in there.ends():
+                for end in target.ends():
                     self._settings.run({**best, key: end})
             except ValidationError as error:
                 problem = next(explain(error, RunConfig))
-                self._progress.say(f"{told}; the range stays, as {problem}")
+                self._progress.say(f"{message}; the range stays, because {problem}")
                 continue
-            moved[key] = there
+            moved[key] = target
             if sweep.move < self._settings.moves:
-                self._progress.say(f"{told}: the range moves to {there}, and the round runs again")
+                self._progress.say(f"{message}: the range moves to {target}, and the round runs again")
             else:
-                self._progress.say(f"{told}, and no move is left: raise `moves`, or start from a range farther out")
+                self._progress.say(f"{message}, and no moves are left: raise `moves`, or start from another range")
         return moved
 
     def winner(self, values: dict[str, Value], sweep: Sweep, best: FrozenTrial, test: Dataset) -> Winner:
-        """Train the winner on all training images, and score it on the test images, once."""
+        """Train the winner on all training images and score it on the test images, once."""
         config = self._settings.run(values, epochs=sweep.round.epochs)
-        config = config.model_copy(update={"code": fingerprint.of_run(config.components())})
+        config = config.model_copy(update={"code": _fingerprint([config])})
         pixels = hashlib.sha256(test.images.tobytes() + test.labels.tobytes()).hexdigest()
         study = self._study("winner", {"run": config.to_dict(), "test": pixels})
         if not study.trials:
@@ -312,70 +315,73 @@ class _Work:
         )
 
     def _study(self, title: str, content: Mapping[str, Any]) -> Study:
-        """Optuna's study of this, found again only where all that its trials' results depend on is the same."""
+        """Return Optuna's study of this content: a stored one only if everything that its results depend on is the same."""
         text = json.dumps({**content, "images": self._pixels}, sort_keys=True)
         name = f"{title}, {hashlib.sha256(text.encode()).hexdigest()[:16]}"
         study = optuna.create_study(storage=self._store, study_name=name, load_if_exists=True)
-        for trial in study.get_trials(states=[TrialState.RUNNING]):  # of a process that was killed
+        for trial in study.get_trials(states=[TrialState.RUNNING]):  # its process was killed
             study.tell(trial.number, state=TrialState.FAIL)
         return study
 
     def _announce(self, sweep: Sweep, done: int) -> None:
         one = sweep.round
         ranges = "; ".join(f"{key} {range_}" for key, range_ in sweep.space.items())
-        images = f"{one.subset:,} images" if one.subset else "all images but the validation ones"
+        images = f"{one.subset:,} images" if one.subset else "all images except the validation images"
         stored = f", {done} of them stored" if done else ""
         self._progress.say(
             f"{sweep.title}: {ranges}; {one.trials} trials{stored}, {_many(one.epochs, 'epoch')} of {images},"
-            f" judged by {one.judged_by}"
+            f" compared by {one.judged_by}"
         )
 
 
+def _fingerprint(runs: Iterable[RunConfig]) -> str:
+    return fingerprint.of_run([component for run in runs for component in run.components()], schema=RunConfig)
+
+
 def _check(settings: Search, images: Dataset) -> None:
-    """Raise what would make every trial fail for another reason than its values."""
+    """Raise an error for what would make every trial fail, whatever its values."""
     base = settings.run({})
     build(base, images, devices.prepare(base.device, base.threads))
     left = len(images.labels) - _held_out(settings, images)
     for i, one in enumerate(settings.rounds):
         if one.subset > left:
             raise UserError(
-                f"rounds[{i}].subset is {one.subset}, and validation leaves {left} of the training images: lower it, or"
-                f" leave it out"
+                f"rounds[{i}].subset is {one.subset}, but validation leaves only {left} training images: lower one of them"
             )
 
 
 def _held_out(settings: Search, images: Dataset) -> int:
-    """How many validation images there are."""
+    """Return the number of validation images."""
     return max(1, round(settings.validation * len(images.labels)))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[RDBStorage]:
-    """Optuna's storage, for this process alone."""
+    """Open Optuna's storage for this process only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another search works with {path}: wait for it, or name another file") from None
+            raise UserError(f"another search uses {path}: wait for it, or choose another file with --trials") from None
         try:
             yield RDBStorage(f"sqlite:///{path.resolve()}")
         except (StorageInternalError, SQLAlchemyError) as error:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise UserError(
-                f"{path} cannot be used ({cause}): see that there is space on its disk; if it is damaged, delete it and"
-                f" search again"
+                f"{path} cannot be used ({cause}): make sure that its disk is not full; if the file is damaged, delete it"
+                f" and search again"
             ) from error
 
 
 def _finished(study: Study) -> list[FrozenTrial]:
-    """The trials that count: all but the interrupted ones, which are run again."""
+    """Return all trials except the interrupted ones, which run again."""
     trials = study.get_trials(deepcopy=False)
     return [trial for trial in trials if trial.state != TrialState.FAIL or "problem" in trial.user_attrs]
 
 
 def _killed(study: Study, finished: Sequence[FrozenTrial]) -> int:
-    """How often the process was killed while it ran the trial that is next; Ctrl-C does not count."""
+    """Return how often the process was killed during the next trial; Ctrl-C does not count."""
     last = finished[-1].number if finished else -1
     return sum(trial.number > last and "stopped" not in trial.user_attrs for trial in study.trials)
 
@@ -383,12 +389,12 @@ def _killed(study: Study, finished: Sequence[FrozenTrial]) -> int:
 def _train(
     study: Study, trial: Trial, config: RunConfig, images: Dataset, judged_by: str, progress: SearchProgress
 ) -> None:
-    """Train one trial and tell Optuna how it ended.
+    """Train one trial and store how it ended.
 
     Raises
     ------
     UserError
-        Where its loss is not finite; then nothing is told yet.
+        If its loss is not finite; the trial is then not stored.
     """
 
     def on_epoch(row: Row) -> None:
@@ -421,12 +427,12 @@ def _frozen(study: Study, trial: Trial) -> FrozenTrial:
 
 
 def _best(sweeps: Sequence[Sweep]) -> tuple[Sweep, FrozenTrial]:
-    """The best trial of a round, and the sweep that it is in."""
+    """Return the best trial of a round, and the pass that contains it."""
     complete = [(sweep, trial) for sweep in sweeps for trial in sweep.trials if trial.state == TrialState.COMPLETE]
     if not complete:
         last = sweeps[-1]
         raise UserError(
-            f"{last.title}: all {len(last.trials)} trials failed, the last one as {last.trials[-1].user_attrs['problem']}"
+            f"{last.title}: all {len(last.trials)} trials failed; the last error: {last.trials[-1].user_attrs['problem']}"
         )
     return min(complete, key=lambda found: found[1].values)
 
@@ -439,7 +445,7 @@ def _line(sweep: Sweep, trial: FrozenTrial, number: int) -> str:
         return f"{line}failed: {trial.user_attrs['problem']}"
     metrics = trial.user_attrs["metrics"]
     done = (
-        f"  given up after {_many(len(trial.intermediate_values), 'epoch')}" if trial.state == TrialState.PRUNED else ""
+        f"  stopped after {_many(len(trial.intermediate_values), 'epoch')}" if trial.state == TrialState.PRUNED else ""
     )
     return (
         f"{line}training loss {metrics['train_loss']:.4f}  validation loss {metrics['validation_loss']:.4f}"

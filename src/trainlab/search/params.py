@@ -25,60 +25,72 @@ from trainlab.search.space import AnyDimension, Space, Value, grid
 
 
 class Sampler(Component):
-    """How a trial's values are chosen."""
+    """How the values of a trial are chosen."""
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler | None:
-        """What draws the values of trial ``number`` (from 0), the same whatever this process drew before; none: no more.
+        """Return Optuna's sampler for one trial, or none if there are no more trials.
 
-        Optuna's samplers start their random numbers anew in each process, and a search that goes on after a kill would
-        draw its first values again. So each trial has a sampler of its own.
+        Each trial has a sampler of its own, seeded by its number: Optuna's samplers restart their random numbers in every
+        process, so that a resumed search would draw its first values again.
+
+        Parameters
+        ----------
+        space
+            The dimensions of the round.
+        number
+            The trial's number in the round, from 0.
+        seed
+            Seeds of the round.
         """
         raise NotImplementedError
 
 
 class Random(Sampler):
-    """Every trial by chance alone."""
+    """Draw every trial independently."""
 
     name: Literal["random"]
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler:
+        """Return a random sampler."""
         return RandomSampler(_word(*seed, number))
 
 
 class Grid(Sampler):
-    """Every combination of evenly spread values, in random order; a round ends early where it has tried them all.
+    """Try every combination of evenly spaced values, in random order; a round ends early when it has tried them all.
 
     Parameters
     ----------
     points
-        Values of each range, both ends among them. A choice has all of its values.
+        Values per range, both ends included; at least 2. A choice has all of its values.
     """
 
     name: Literal["grid"]
     points: int = Field(ge=2)
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler | None:
+        """Return a sampler of one combination."""
         points = grid(space, self.points, np.random.default_rng(seed))
-        return _Given(points[number]) if number < len(points) else None
+        return _Fixed(points[number]) if number < len(points) else None
 
 
 class Tpe(Sampler):
-    """Where earlier trials of the round were good (tree-structured Parzen estimator).
+    """Draw near the good trials of the round (tree-structured Parzen estimator).
 
     Parameters
     ----------
     startup
-        Trials by chance alone before it learns from them.
+        Trials of a round that are drawn at random first; at least 1.
 
     References
     ----------
-    Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*.
+    Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*, section 4.
     """
 
     name: Literal["tpe"]
     startup: int = Field(ge=1)
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler:
+        """Return a sampler that reads the earlier trials from the study."""
         return TPESampler(seed=_word(*seed, number), n_startup_trials=self.startup)
 
 
@@ -86,8 +98,8 @@ def _word(*seed: int) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
-class _Given(BaseSampler):
-    """These values and no others."""
+class _Fixed(BaseSampler):
+    """Given values."""
 
     def __init__(self, values: Mapping[str, Value]) -> None:
         self._values = values
@@ -106,18 +118,15 @@ class _Given(BaseSampler):
         return self._values[param_name]
 
 
-# What search/params.yaml may say
-
-
 class Median(Component):
-    """Give up a trial whose best epoch so far is worse than the median of the finished trials at that epoch.
+    """Stop a trial whose best epoch so far is worse than the median of the finished trials at that epoch.
 
     Parameters
     ----------
     startup
-        Trials of a round that must be finished before one is given up.
+        Trials of a round that must be finished before one is stopped; at least 1.
     warmup
-        Fraction of a round's epochs that every trial gets: low rates lead in the first ones.
+        Fraction of a round's epochs, in [0, 1], that every trial completes: small learning rates lead in the first ones.
     """
 
     name: Literal["median"]
@@ -125,28 +134,35 @@ class Median(Component):
     warmup: float = Field(ge=0, le=1)
 
     def start(self, epochs: int) -> BasePruner:
-        """Optuna's pruner for a round of so many epochs."""
+        """Return Optuna's pruner for a round of so many epochs."""
         return MedianPruner(n_startup_trials=self.startup, n_warmup_steps=math.ceil(self.warmup * epochs))
 
 
+AnySampler: Any = one_of(Random, Grid, Tpe)
+AnyPruner: Any = one_of(Median)
+
+# What search/params.yaml may contain
+
+
 class Round(Strict):
-    """One round: what it varies, how many trials it has, and how long they train.
+    """One round: what it varies, its number of trials, and how long they train.
 
     Parameters
     ----------
     name
-        For the log and the pictures.
+        Name in the log and in the plots.
     vary
-        Keys of the space. What it does not vary has the best value so far, or the base run's.
+        Keys of the space. Every other key has its best value so far, or the base run's.
     trials, epochs
-        Trials of the round, and epochs of each.
+        Trials of the round, and epochs per trial; at least 1.
     judged_by
-        What the best trial has least of, after its last epoch: `validation_loss`, or `train_loss`, the mean loss while the
-        weights move, for a round that looks for the rates at which a few images can be learned by heart.
+        The best trial has the smallest value of this after its last epoch: `validation_loss`, or `train_loss`, the mean
+        over the epoch's steps, for a round that finds the learning rates at which few images can be memorized.
     subset
-        Learn from this many images instead of from all (0).
+        Train on this many images; 0: on all.
     shrink
-        Make the ranges that were varied before this many times as wide, around the best so far.
+        Width of the ranges that an earlier round varied, as a fraction of their width before, in (0, 1]; they are
+        centered at the best value so far. None: they stay.
     """
 
     name: str
@@ -159,10 +175,12 @@ class Round(Strict):
 
 
 class _Outline(Strict):
+    """The top level, whose entries are validated one by one so that each mistake has its path."""
+
     seed: int = Field(ge=0, lt=2**31)
     validation: float = Field(gt=0, lt=1)
-    sampler: one_of(Random, Grid, Tpe)  # type: ignore[valid-type]
-    pruner: one_of(Median) | None = None  # type: ignore[valid-type]
+    sampler: AnySampler
+    pruner: AnyPruner | None = None
     edge: float = Field(ge=0, lt=0.5)
     moves: int = Field(ge=0)
     base: dict[str, Any]
@@ -171,38 +189,45 @@ class _Outline(Strict):
 
 
 class Search(_Outline):
-    """All of search/params.yaml.
+    """The content of search/params.yaml.
 
     Parameters
     ----------
     seed
-        Of the values that are drawn. A trial's own chance is the base run's `seed`, the same for all.
+        Seed of the drawn values, in [0, 2³¹). Every trial trains with the base run's `seed`.
     validation
-        Fraction of the training images, in (0, 1), that is held out and judges.
+        Fraction of the training images, in (0, 1), that is held out to compare trials.
     sampler, pruner
-        How values are chosen; when a trial is given up (never, where there is no pruner).
+        How values are chosen, and when a trial is stopped early (never without a pruner).
     edge
-        A best value this close to an end of its range, as a fraction of the range's width, is on its edge.
+        A best value within this fraction of its range's width, in [0, 0.5), is at the edge of the range.
     moves
-        How often a round may move the ranges of such values outward and run again.
+        Number of times that a round may move the ranges of such values outward and run again.
     base
         The run that the search starts from, in the form of a run of params.yaml.
     space
-        The values that each parameter may have, by its path in a run, such as `optimizer.weight_decay`.
+        The possible values of each parameter, by its path in a run, such as `optimizer.weight_decay`.
     rounds
-        One after the other.
+        The rounds, in order.
     """
 
     space: dict[str, AnyDimension]
     rounds: list[Round]
 
     def run(self, values: Mapping[str, Value], **own: Any) -> RunConfig:
-        """The base run with these values of the space, and with these keys of its own.
+        """Return the base run with other values.
+
+        Parameters
+        ----------
+        values
+            Values by path, such as ``{"optimizer.weight_decay": 1e-4}``.
+        **own
+            Top-level keys of the run.
 
         Raises
         ------
         pydantic.ValidationError
-            Where that is no valid run.
+            If the result is not a valid run.
         """
         merged: Any = self.base
         for key, value in values.items():
@@ -211,7 +236,7 @@ class Search(_Outline):
 
 
 def nested(key: str, value: object) -> dict[str, Any]:
-    """The blocks that a dotted path leads through.
+    """Return the nested blocks of a dotted path.
 
     >>> nested("optimizer.weight_decay", 1e-4)
     {'optimizer': {'weight_decay': 0.0001}}
@@ -221,17 +246,17 @@ def nested(key: str, value: object) -> dict[str, Any]:
 
 
 def load(path: Path) -> Search:
-    """Read search/params.yaml.
+    """Read a search's params.yaml.
 
     Raises
     ------
     UserError
-        Where anything is wrong: one line a mistake, with the key's path, its value and what would be right.
+        If anything is wrong: one line per mistake, with the key's path, its value and what is allowed.
     """
-    params = reading.load(path, "run this in the root of the project")
-    problems = list(dict.fromkeys(_problems(params)))
-    if problems:
-        raise UserError("\n".join(f"{path}: {problem}" for problem in problems))
+    params = reading.load(path, "run this in the directory search, or with `dvc --cd search repro`")
+    found = list(dict.fromkeys(_mistakes(params)))
+    if found:
+        raise UserError("\n".join(f"{path}: {mistake}" for mistake in found))
     return Search.model_validate(params)
 
 
@@ -244,40 +269,38 @@ class _Entry(Strict):
     space: AnyDimension
 
 
-def _problems(params: Mapping[str, Any]) -> Iterator[str]:
-    """One line a mistake: the layout, then each entry by itself, so that its path is told, then what must go together."""
-    problems = list(_problems_of(_Outline, params))
+def _mistakes(params: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line per mistake: in the outline and in each entry, then, if there is none, in their combination."""
+    found = list(_in_values(_Outline, params))
     space, rounds = params.get("space"), params.get("rounds")
     for key, dimension in space.items() if isinstance(space, Mapping) else ():
-        problems += _problems_of(_Entry, {"space": dimension}, f"space.{key}", skip=1)
+        found += _in_values(_Entry, {"space": dimension}, f"space.{key}", skip=1)
     for i, one in enumerate(rounds if isinstance(rounds, list) else ()):
         if isinstance(one, Mapping):
-            problems += _problems_of(Round, one, f"rounds[{i}]")
+            found += _in_values(Round, one, f"rounds[{i}]")
         else:
-            problems.append(f"rounds[{i}] is {one!r}: it must be a block of keys")
-    yield from problems or _problems_together(Search.model_validate(params))
+            found.append(f"rounds[{i}] is {one!r}: it must be a block of keys")
+    yield from found or _in_combination(Search.model_validate(params))
 
 
-def _problems_of(schema: type[BaseModel], values: object, *place: str, skip: int = 0) -> Iterator[str]:
+def _in_values(schema: type[BaseModel], values: object, *place: str, skip: int = 0) -> Iterator[str]:
     try:
         schema.model_validate(values)
     except ValidationError as error:
         yield from explain(error, schema, lambda keys: ".".join((*place, *keys[skip:])))
 
 
-def _problems_together(search: Search) -> Iterator[str]:
+def _in_combination(search: Search) -> Iterator[str]:
     for key in _SET_BY_SEARCH:
         if key in search.base:
             yield f"base.{key} cannot be set: remove it (the search and its rounds set it)"
-    base = _problems_of_run(partial(search.run, {}), "base.")
+    base = _in_run(partial(search.run, {}), "base.")
     yield from base
     for key, dimension in search.space.items():
         if key.partition(".")[0] in (*_SET_BY_SEARCH, "suite", "seed"):
             yield f"space.{key} cannot be varied: remove it (the search and its rounds set it)"
-        wrong = (
-            _problems_of_run(partial(search.run, {key: end}), f"space.{key}: with {end}, ") for end in dimension.ends()
-        )
-        if not base:  # else its mistakes would be told again; and one wrong end says enough
+        wrong = (_in_run(partial(search.run, {key: end}), f"space.{key}: with {end}, ") for end in dimension.ends())
+        if not base:  # its mistakes would be reported again; and one wrong end is enough
             yield from next(filter(None, wrong), [])
         if not any(key in one.vary for one in search.rounds):
             yield f"space.{key} is varied by no round: name it under `vary` of one, or remove it"
@@ -290,9 +313,9 @@ def _problems_together(search: Search) -> Iterator[str]:
             yield f"rounds[{i}].vary names a key twice: {', '.join(one.vary)}"
 
 
-def _problems_of_run(make: Callable[[], RunConfig], before: str) -> list[str]:
+def _in_run(make: Callable[[], RunConfig], before: str) -> list[str]:
     try:
         make()
     except ValidationError as error:
-        return [f"{before}{problem}" for problem in explain(error, RunConfig)]
+        return [f"{before}{mistake}" for mistake in explain(error, RunConfig)]
     return []

@@ -1,10 +1,9 @@
-"""What a search did, as pictures: its trials in a row, each parameter against the loss, and which parameters mattered."""
+"""Draw a search: its trials in order, each parameter against the loss, and the importance of the parameters."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,89 +16,64 @@ from trainlab.evaluation.plots import PALETTE, Picture, note, style
 from trainlab.search.engine import Outcome, Sweep
 from trainlab.search.space import Choice, Dimension, LogUniform
 
-ENOUGH = 8  # complete trials of a sweep, below which importance is not worth a picture
+MIN_TRIALS = 8  # complete trials of a pass, below which importance is not drawn
 
 
 def history(outcome: Outcome, *, caption: str) -> Picture:
-    """The trials one after the other: their losses with the best so far, and below them the ranges, which shrink and move."""
-    sweeps, keys = outcome.sweeps, _ranges(outcome)
-    *starts, end = np.cumsum([0, *(len(sweep.trials) for sweep in sweeps)]) + 0.5
+    """Draw the losses of all trials in order with the best so far, and below them the values and ranges.
+
+    Parameters
+    ----------
+    outcome
+        The result of a search.
+    caption
+        Facts about the numbers, for the note below the plot.
+    """
+    keys = [key for key in outcome.winner.values if not isinstance(_dimension(outcome, key), Choice)]
     with style():
         figure = Figure(figsize=(9, 3.2 + 1.3 * len(keys)))
-        losses, *panels = figure.subplots(
-            1 + len(keys), 1, sharex=True, height_ratios=[2.4, *[1] * len(keys)], squeeze=False
-        )[:, 0]
-        best: dict[int, float] = {}
-        for sweep, start in zip(sweeps, starts, strict=True):
-            color, so_far = _color(sweep), []
-            for place, trial in enumerate(sweep.trials, 1):
-                loss = _judged(sweep, trial)
-                if trial.state == TrialState.COMPLETE:
-                    best[sweep.number] = min(loss, best.get(sweep.number, math.inf))
-                so_far.append(best.get(sweep.number, math.nan))
-                _dot(losses, start - 0.5 + place, loss, trial, color)
-            if so_far:
-                x = start - 0.5 + np.arange(1, len(so_far) + 1)
-                losses.step(x, so_far, where="mid", color=color, linewidth=1.2)
-        losses.set_yscale("log")
-        losses.set_ylabel("loss of the last epoch")
-        losses.set_title("search: trials one after the other", pad=14)
-        losses.grid(axis="y")
-        for sweep, start in zip(sweeps, starts, strict=True):
-            text, top = "moved" if sweep.move else f"round {sweep.number}", losses.get_xaxis_transform()
-            losses.text(start, 1.01, f" {text}", color=_color(sweep), fontsize=7.5, transform=top)
-        for axes, key in zip(panels, keys, strict=True):
-            for sweep, start in zip(sweeps, starts, strict=True):
-                if key in sweep.space:
-                    low, high = sweep.space[key].ends()
-                    axes.fill_between(
-                        [start, start + len(sweep.trials)], low, high, color=_color(sweep), alpha=0.18, linewidth=0
-                    )
-                for place, trial in enumerate(sweep.trials, 1):
-                    if key in sweep.values(trial):
-                        _dot(axes, start - 0.5 + place, cast(float, sweep.values(trial)[key]), trial, _color(sweep))
-            axes.axhline(outcome.winner.values[key], color="#222222", linewidth=0.8, linestyle=":")
-            _scale(axes, "y", _dimension(outcome, key))
-            axes.set_ylabel(key.replace(".", "\n"))
-        for axes in (losses, *panels):
-            for sweep, start in zip(sweeps, starts, strict=True):
-                axes.axvline(
-                    start, color="#bbbbbb", linewidth=0.6 if sweep.move else 1.2, linestyle=":" if sweep.move else "-"
-                )
-        last = (losses, *panels)[-1]
-        last.set(xlabel="trial", xlim=(0.5, end))
-        last.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        rounds = {sweep.number: f"{sweep.round.name} ({sweep.round.judged_by.replace('_', ' ')})" for sweep in sweeps}
-        by = ", ".join(f"{number} {what}" for number, what in rounds.items())
+        heights = [2.4, *[1] * len(keys)]
+        panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+        _draw_losses(panels[0], outcome)
+        for axes, key in zip(panels[1:], keys, strict=True):
+            _draw_values(axes, outcome, key)
+        for axes in panels:
+            for sweep, start in _starts(outcome):
+                width, dashes = (0.6, ":") if sweep.move else (1.2, "-")
+                axes.axvline(start, color="#bbbbbb", linewidth=width, linestyle=dashes)
+        end = 0.5 + sum(len(sweep.trials) for sweep in outcome.sweeps)
+        panels[-1].set(xlabel="trial", xlim=(0.5, end))
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        rounds = {
+            sweep.number: f"{sweep.round.name} ({sweep.round.judged_by.replace('_', ' ')})" for sweep in outcome.sweeps
+        }
+        names = ", ".join(f"{number} {name}" for number, name in rounds.items())
         note(
             figure,
-            f"Rounds: {by}. Lines: best of the round so far; rings: given up; crosses: failed; bands: ranges; dotted: the winner."
-            f" {caption}.",
+            f"Rounds: {names}. Lines: best of the round so far; rings: stopped early; crosses: failed; bands: ranges;"
+            f" dotted: the winner. {caption}.",
         )
     return Picture(figure)
 
 
 def slices(outcome: Outcome, *, caption: str) -> Picture:
-    """Each parameter's values against the validation loss, a colour a round; the winner is the star."""
-    winner = outcome.winner
-    keys = list(winner.values)
+    """Draw the values of each parameter against the validation loss, one color per round; the winner is a star.
+
+    Parameters
+    ----------
+    outcome
+        The result of a search.
+    caption
+        Facts about the numbers, for the note below the plot.
+    """
+    keys = list(outcome.winner.values)
     columns = min(3, len(keys))
     rows = math.ceil(len(keys) / columns)
     with style():
         figure = Figure(figsize=(3.2 * columns + 0.4, 2.7 * rows + 0.7))
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axes, key in zip(grid.flat, keys, strict=False):
-            dimension = _dimension(outcome, key)
-            for sweep in outcome.sweeps:
-                for trial in sweep.trials if key in sweep.space else []:
-                    value = _place(dimension, sweep.values(trial)[key])
-                    _dot(axes, value, _loss(trial, "validation_loss"), trial, _color(sweep))
-            star = _place(dimension, winner.values[key])
-            axes.plot(star, winner.metrics["validation_loss"], "*", color="#222222", markersize=9, zorder=3)
-            axes.set_xlabel(key)
-            axes.set_yscale("log")
-            axes.grid()
-            _scale(axes, "x", dimension)
+            _draw_slice(axes, outcome, key)
         for axes in grid.flat[len(keys) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
@@ -111,13 +85,28 @@ def slices(outcome: Outcome, *, caption: str) -> Picture:
             for sweep in rounds
         ]
         figure.legend(handles=dots, loc="outside upper right", ncols=len(dots), fontsize=7.5, frameon=False)
-        note(figure, f"Star: the winner; rings: given up. Rounds differ in epochs and images. {caption}.")
+        note(figure, f"Star: the winner; rings: stopped early. Rounds differ in epochs and images. {caption}.")
     return Picture(figure)
 
 
 def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
-    """How much of the loss's variance each parameter explains within a round's ranges; none where trials are too few."""
-    shown = [sweep for sweep in outcome.sweeps if len(sweep.space) > 1 and len(_complete(sweep)) >= ENOUGH]
+    """Draw how much of the loss's variance each parameter explains within the ranges of each round (fANOVA).
+
+    Parameters
+    ----------
+    outcome
+        The result of a search.
+    seed
+        Seed of the estimate.
+    caption
+        Facts about the numbers, for the note below the plot.
+
+    Returns
+    -------
+    Picture or None
+        None if no round varies two parameters in :data:`MIN_TRIALS` complete trials.
+    """
+    shown = [sweep for sweep in outcome.sweeps if len(sweep.space) > 1 and len(_complete(sweep)) >= MIN_TRIALS]
     if not shown:
         return None
     with style():
@@ -133,8 +122,92 @@ def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
             axes.tick_params(axis="y", length=0)
             axes.invert_yaxis()
         panels[-1].set_xlabel("share of the variance of the round's loss (fANOVA)")
-        note(figure, f"Within the ranges of that round; from so few trials a rough guide. {caption}.")
+        note(figure, f"Within the ranges of that round; a rough estimate from few trials. {caption}.")
     return Picture(figure)
+
+
+# Panels
+
+
+def _draw_losses(axes: Axes, outcome: Outcome) -> None:
+    best: dict[int, float] = {}  # of each round so far
+    for sweep, start in _starts(outcome):
+        so_far = []
+        for place, trial in _places(sweep, start):
+            loss = _loss(trial, sweep.round.judged_by)
+            if trial.state == TrialState.COMPLETE:
+                best[sweep.number] = min(loss, best.get(sweep.number, math.inf))
+            so_far.append(best.get(sweep.number, math.nan))
+            _draw_trial(axes, place, loss, trial, _color(sweep))
+        if so_far:
+            places = [place for place, _ in _places(sweep, start)]
+            axes.step(places, so_far, where="mid", color=_color(sweep), linewidth=1.2)
+        text = "moved" if sweep.move else f"round {sweep.number}"
+        axes.text(start, 1.01, f" {text}", color=_color(sweep), fontsize=7.5, transform=axes.get_xaxis_transform())
+    axes.set_yscale("log")
+    axes.set_ylabel("loss of the last epoch")
+    axes.set_title("search: trials in order", pad=14)
+    axes.grid(axis="y")
+
+
+def _draw_values(axes: Axes, outcome: Outcome, key: str) -> None:
+    for sweep, start in _starts(outcome):
+        color = _color(sweep)
+        if key in sweep.space:
+            low, high = cast(list[float], sweep.space[key].ends())
+            axes.fill_between([start, start + len(sweep.trials)], low, high, color=color, alpha=0.18, linewidth=0)
+        for place, trial in _places(sweep, start):
+            if key in sweep.values(trial):
+                _draw_trial(axes, place, cast(float, sweep.values(trial)[key]), trial, color)
+    axes.axhline(cast(float, outcome.winner.values[key]), color="#222222", linewidth=0.8, linestyle=":")
+    _scale(axes, "y", _dimension(outcome, key))
+    axes.set_ylabel(key.replace(".", "\n"))
+
+
+def _draw_slice(axes: Axes, outcome: Outcome, key: str) -> None:
+    dimension, winner = _dimension(outcome, key), outcome.winner
+    for sweep in outcome.sweeps:
+        for trial in sweep.trials if key in sweep.space else []:
+            value = _position(dimension, sweep.values(trial)[key])
+            _draw_trial(axes, value, _loss(trial, "validation_loss"), trial, _color(sweep))
+    star = _position(dimension, winner.values[key])
+    axes.plot(star, winner.metrics["validation_loss"], "*", color="#222222", markersize=9, zorder=3)
+    axes.set_xlabel(key)
+    axes.set_yscale("log")
+    axes.grid()
+    _scale(axes, "x", dimension)
+
+
+def _draw_trial(axes: Axes, x: float, y: float, trial: FrozenTrial, color: str) -> None:
+    if trial.state == TrialState.FAIL:
+        axes.plot(x, y, "x", color=color, markersize=4)
+    else:
+        face = "none" if trial.state == TrialState.PRUNED else color
+        axes.plot(x, y, "o", color=color, markerfacecolor=face, markersize=4, markeredgewidth=0.8)
+
+
+def _scale(axes: Axes, which: str, dimension: Dimension) -> None:
+    if isinstance(dimension, LogUniform):
+        getattr(axes, f"set_{which}scale")("log")
+    if isinstance(dimension, Choice):
+        getattr(axes, f"set_{which}ticks")(range(len(dimension.values)), [str(value) for value in dimension.values])
+
+
+# Trials
+
+
+def _starts(outcome: Outcome) -> Iterator[tuple[Sweep, float]]:
+    """Yield each pass with the position at which it starts on the axis of trials."""
+    start = 0.5
+    for sweep in outcome.sweeps:
+        yield sweep, start
+        start += len(sweep.trials)
+
+
+def _places(sweep: Sweep, start: float) -> Iterator[tuple[float, FrozenTrial]]:
+    """Yield each trial with its position on the axis of trials."""
+    for number, trial in enumerate(sweep.trials, 1):
+        yield start - 0.5 + number, trial
 
 
 def _importance(sweep: Sweep, seed: int) -> Mapping[str, float]:
@@ -147,13 +220,13 @@ def _complete(sweep: Sweep) -> Sequence[FrozenTrial]:
     return [trial for trial in sweep.trials if trial.state == TrialState.COMPLETE]
 
 
-def _ranges(outcome: Outcome) -> list[str]:
-    """The keys with a range, not a choice."""
-    return [key for key in outcome.winner.values if not isinstance(_dimension(outcome, key), Choice)]
-
-
 def _dimension(outcome: Outcome, key: str) -> Dimension:
     return next(sweep.space[key] for sweep in outcome.sweeps if key in sweep.space)
+
+
+def _position(dimension: Dimension, value: Any) -> Any:
+    """Return the position of a value on its axis; a choice's values are categories, in their own order."""
+    return dimension.values.index(value) if isinstance(dimension, Choice) else value
 
 
 def _color(sweep: Sweep) -> str:
@@ -161,29 +234,5 @@ def _color(sweep: Sweep) -> str:
 
 
 def _loss(trial: FrozenTrial, name: str) -> float:
-    """The trial's last loss; not a number where it failed before its first epoch."""
+    """Return the trial's last loss; NaN if it failed before its first epoch."""
     return float(trial.user_attrs.get("metrics", {}).get(name, math.nan))
-
-
-def _judged(sweep: Sweep, trial: FrozenTrial) -> float:
-    return _loss(trial, sweep.round.judged_by)
-
-
-def _dot(axes: Axes, x: float, y: float, trial: FrozenTrial, color: str) -> None:
-    if trial.state == TrialState.FAIL:
-        axes.plot(x, y, "x", color=color, markersize=4)
-    else:
-        face = "none" if trial.state == TrialState.PRUNED else color
-        axes.plot(x, y, "o", color=color, markerfacecolor=face, markersize=4, markeredgewidth=0.8)
-
-
-def _place(dimension: Dimension, value: Any) -> Any:
-    """Where a value is drawn: choices are words, in their own order."""
-    return dimension.values.index(value) if isinstance(dimension, Choice) else value
-
-
-def _scale(axes: Axes, which: str, dimension: Dimension) -> None:
-    if isinstance(dimension, LogUniform):
-        getattr(axes, f"set_{which}scale")("log")
-    if isinstance(dimension, Choice):
-        getattr(axes, f"set_{which}ticks")(range(len(dimension.values)), [str(value) for value in dimension.values])

@@ -1,4 +1,4 @@
-"""What a search may vary: the ranges that it draws a parameter's values from, and how they shrink and move."""
+"""The values that a search may give to a parameter: how they are drawn, and how their range shrinks and moves."""
 
 import itertools
 import math
@@ -15,39 +15,55 @@ from trainlab.component import Component, one_of
 from trainlab.config.messages import TOGETHER
 
 Value = float | int | str | bool
-DIGITS = 4  # significant ones of a drawn value, so that tables and best.yaml hold exactly what was trained
+DIGITS = 4  # significant digits of a drawn value: tables and best.yaml contain exactly what was trained
 
 
 def rounded(value: float) -> float:
-    """The number with as many digits as a search writes."""
+    """Return a number rounded to :data:`DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
 class Dimension(Component):
-    """One parameter's possible values."""
+    """The possible values of one parameter."""
 
     def distribution(self) -> BaseDistribution:
-        """The same as Optuna calls it."""
+        """Return Optuna's distribution of the same values."""
         raise NotImplementedError
 
     def value(self, drawn: Value) -> Value:
-        """What is trained with where Optuna drew this."""
+        """Return the value to train with for a value that Optuna drew."""
         return drawn
 
     def grid(self, points: int) -> list[Value]:
-        """At most so many values, evenly spread from end to end."""
+        """Return at most so many values, evenly spaced, both ends included."""
         raise NotImplementedError
 
     def ends(self) -> list[Value]:
-        """The values that must be valid parameters, so that all are."""
+        """Return the values that represent all others: if these are valid parameters, all are."""
         raise NotImplementedError
 
     def around(self, best: Value, factor: float) -> Self:
-        """The same with the best value in its middle, ``factor`` times as wide: shrunk below 1, moved at 1."""
+        """Return a dimension with the best value in its middle.
+
+        Parameters
+        ----------
+        best
+            One of the possible values.
+        factor
+            Width of the new dimension as a fraction of this one's, in (0, 1]; 1 moves the range without shrinking it.
+        """
         return self
 
     def edge(self, best: Value, fraction: float) -> Literal["lower", "upper", ""]:
-        """Which end of the range the best value is within this fraction of its width from, if it could move there."""
+        """Return the end of the range that the best value is close to, if the range can move beyond it.
+
+        Parameters
+        ----------
+        best
+            One of the possible values.
+        fraction
+            What counts as close: a fraction of the width, in [0, 0.5).
+        """
         return ""
 
     def __str__(self) -> str:
@@ -62,7 +78,7 @@ class _Range(Dimension):
     low, high
         The ends; both can be drawn.
     min, max
-        How far the range may move, where there is a limit.
+        Limits that a moving range never exceeds; none: no limit.
     """
 
     low: float
@@ -79,26 +95,31 @@ class _Range(Dimension):
         return self
 
     def ends(self) -> list[Value]:
+        """Return the lower and the upper end."""
         return [self.low, self.high]
 
     def grid(self, points: int) -> list[Value]:
+        """Return at most so many values, evenly spaced on the scale of the range, both ends included."""
         spread = np.linspace(self._scaled(self.low), self._scaled(self.high), points)
         return list(dict.fromkeys(self.value(self._unscaled(place)) for place in spread))
 
     def value(self, drawn: Value) -> Value:
+        """Return the drawn value, rounded, within the range."""
         return min(max(rounded(float(drawn)), self.low), self.high)
 
     def around(self, best: Value, factor: float) -> Self:
+        """Return a range ``factor`` times as wide with the best value in its middle, shifted to stay within the limits."""
         width = factor * self._width()
         least, most = map(self._scaled, self._limits())
         low = self._scaled(float(best)) - width / 2
-        low = max(least, min(low, most - width))  # slid back where it would leave the limits
+        low = max(least, min(low, most - width))
         ends = {"low": self._end(low), "high": self._end(low + width)}
-        if ends["low"] == ends["high"]:  # narrower than the digits of a value can tell
+        if ends["low"] == ends["high"]:  # too narrow for the digits of a value
             return self
         return type(self).model_validate({**self.model_dump(), **ends})
 
     def edge(self, best: Value, fraction: float) -> Literal["lower", "upper", ""]:
+        """Return the end that the best value is close to, unless it is a limit."""
         least, most = self._limits()
         place = (self._scaled(float(best)) - self._scaled(self.low)) / self._width()
         if place <= fraction and self.low > least:
@@ -128,16 +149,17 @@ class _Range(Dimension):
 
 
 class Uniform(_Range):
-    """Any number between two ends, each as likely."""
+    """A number between two ends, uniformly distributed."""
 
     name: Literal["uniform"]
 
     def distribution(self) -> BaseDistribution:
+        """Return Optuna's uniform distribution."""
         return FloatDistribution(self.low, self.high)
 
 
 class LogUniform(_Range):
-    """Any number between two ends above 0, each order of magnitude as likely; its width is that of its logarithm."""
+    """A number between two ends above 0 whose logarithm is uniformly distributed; its width is that of the logarithm."""
 
     name: Literal["log_uniform"]
     low: float = Field(gt=0)
@@ -145,6 +167,7 @@ class LogUniform(_Range):
     min: float | None = Field(default=None, gt=0)
 
     def distribution(self) -> BaseDistribution:
+        """Return Optuna's log-uniform distribution."""
         return FloatDistribution(self.low, self.high, log=True)
 
     def _scaled(self, value: float) -> float:
@@ -155,7 +178,7 @@ class LogUniform(_Range):
 
 
 class Integer(_Range):
-    """Any whole number between two ends, each as likely."""
+    """An integer between two ends, uniformly distributed."""
 
     name: Literal["integer"]
     low: int
@@ -164,39 +187,47 @@ class Integer(_Range):
     max: int | None = None
 
     def distribution(self) -> BaseDistribution:
+        """Return Optuna's distribution of integers."""
         return IntDistribution(self.low, self.high)
 
     def value(self, drawn: Value) -> Value:
+        """Return the nearest integer."""
         return round(float(drawn))
 
     def around(self, best: Value, factor: float) -> Self:
-        # As wide as can be told in whole numbers, and never a single one, which no search could move away from.
-        width = max(1, round(factor * self._width()))
-        return super().around(best, width / self._width())
+        """Return a range whose width is the nearest integer to ``factor`` times this one's, and at least 1.
 
-    def _end(self, place: float) -> int:
-        return math.floor(place + 0.5)
+        A single value would be a range that no search could move away from.
+        """
+        # In integers: rounding the two ends separately gives a width of 22 for 0.28125 × 75 = 21.09.
+        width = max(1, round(factor * (self.high - self.low)))
+        least, most = self._limits()
+        low = max(least, min(math.floor(float(best) - width / 2 + 0.5), most - width))
+        return type(self).model_validate({**self.model_dump(), "low": int(low), "high": int(low) + width})
 
 
 class Choice(Dimension):
-    """One of some values, each as likely. They have no order, so nothing shrinks or moves.
+    """One of several values, uniformly distributed. They have no order, so a choice neither shrinks nor moves.
 
     Parameters
     ----------
     values
-        Numbers, words or truth values; at least two.
+        At least two numbers, strings or truth values.
     """
 
     name: Literal["choice"]
     values: list[Value] = Field(min_length=2)
 
     def distribution(self) -> BaseDistribution:
+        """Return Optuna's categorical distribution."""
         return CategoricalDistribution(self.values)
 
     def grid(self, points: int) -> list[Value]:
+        """Return all values, however many points are asked for."""
         return self.values
 
     def ends(self) -> list[Value]:
+        """Return all values."""
         return self.values
 
     def __str__(self) -> str:
@@ -207,7 +238,7 @@ AnyDimension = one_of(Choice, Integer, LogUniform, Uniform)
 Space = Mapping[str, Dimension]
 
 
-def grid(space: Space, points: int, chance: Generator) -> list[dict[str, Value]]:
-    """Every combination of the dimensions' grids, in random order, so that the first few cover the space too."""
+def grid(space: Space, points: int, generator: Generator) -> list[dict[str, Value]]:
+    """Return every combination of the dimensions' grids, in random order: the first few already cover the space."""
     combinations = list(itertools.product(*(dimension.grid(points) for dimension in space.values())))
-    return [dict(zip(space, combinations[i], strict=True)) for i in chance.permutation(len(combinations))]
+    return [dict(zip(space, combinations[i], strict=True)) for i in generator.permutation(len(combinations))]

@@ -1,14 +1,15 @@
-"""search/params.yaml: what is valid, and a line with its path for each mistake."""
+"""search/params.yaml: what is valid, and one line with its path per mistake."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
 from search.small_search import PARAMS, changed, load
+from trainlab.config import load_params
 from trainlab.errors import UserError
 from trainlab.search import params
 
@@ -17,20 +18,20 @@ RATE = PARAMS["space"]["lr"]
 ROUND = PARAMS["rounds"][0]
 
 
-def space(**own):
+def space(**own: Any) -> dict[str, Any]:
     return {"space": {**PARAMS["space"], **own}}
 
 
-def first_round(**own):
+def first_round(**own: Any) -> dict[str, Any]:
     return {"rounds": [{**ROUND, **own}, PARAMS["rounds"][1]]}
 
 
-def base(**own):
+def base(**own: Any) -> dict[str, Any]:
     return {"base": {**PARAMS["base"], **own}}
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "says"),
     [
         ({"validation": 0}, "validation is 0: it should be greater than 0"),
         ({"movs": 2}, "movs is not a parameter (did you mean moves?)"),
@@ -68,16 +69,16 @@ def base(**own):
         (base(model="three_layr"), "base.model.name is 'three_layr' (did you mean three_layer?)"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_path(tmp_path, wrong, told):
+def test_a_mistake_is_one_line_with_its_path(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as error:
         load(tmp_path, changed(**wrong))
     lines = str(error.value).splitlines()
     assert all(line.startswith(f"{tmp_path}/params.yaml: ") for line in lines)
-    assert [line for line in lines if told in line], lines
+    assert [line for line in lines if says in line], lines
     assert len(lines) == 1 or "is varied by no round" in lines[-1], lines
 
 
-def test_several_mistakes_are_told_at_once(tmp_path):
+def test_several_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     wrong = changed(edge=0.7, **space(lr={**RATE, "low": -1}), **first_round(trials=0))
     with pytest.raises(UserError) as error:
         load(tmp_path, wrong)
@@ -88,25 +89,25 @@ def test_several_mistakes_are_told_at_once(tmp_path):
     ]
 
 
-def test_values_go_into_the_base_run_by_their_paths(tmp_path):
+def test_values_replace_those_of_the_base_run_by_path(tmp_path: Path) -> None:
     run = load(tmp_path, PARAMS).run({"lr": 0.05, "optimizer.weight_decay": 1e-4, "batch_size": 4}, epochs=7)
     assert (run.lr, run.optimizer.weight_decay, run.batch_size, run.epochs) == (0.05, 1e-4, 4, 7)
     assert run.optimizer.beta1 == 0.9
     assert run.suite == "tricks"
 
 
-def test_the_projects_search_is_valid_and_fits_its_params_yaml():
+def test_the_search_of_the_project_is_valid_and_its_suite_exists() -> None:
     search = params.load(PROJECT / "search/params.yaml")
     first = search.rounds[0]
     assert (first.judged_by, first.subset) == ("train_loss", 100)
     epochs = [one.epochs for one in search.rounds[1:]]
     assert epochs == sorted(epochs)
     assert search.sampler.name == "random"
-    suites = yaml.safe_load((PROJECT / "params.yaml").read_text())["suites"]
+    suites = load_params(PROJECT / "params.yaml")["suites"]
     assert search.base["suite"] in suites
 
 
-def test_training_does_not_wait_for_optuna():
+def test_training_does_not_import_optuna() -> None:
     code = "import sys, trainlab.config, trainlab.training.loop, trainlab.training.progress; sys.exit('optuna' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=False).returncode == 0
