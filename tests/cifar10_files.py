@@ -42,7 +42,7 @@ def tables(md5s: dict[str, str]) -> dict[str, object]:
 
 def trust(repo: Path, md5s: dict[str, str]) -> None:
     """Change a copy of this project so that it treats files with these MD5s as the official ones."""
-    with (repo / "src/trainlab/data/cifar10.py").open("a") as module:
+    with (repo / "src/trainlab/data/sources/cifar10.py").open("a") as module:
         module.write(
             "\n\n_official = _dataset\n\n\n"
             "def _dataset():\n"

@@ -1,3 +1,3 @@
-"""trainlab: does this training trick actually help, and how do I show it?"""
+"""trainlab: train classifiers under named tricks and objectives, and compare them so that a difference can be believed."""
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainlab.data.images import to_rgb
+from trainlab.data.sources.images import to_rgb
 
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # color types of PNG
 ORIENTATION = (0x0112, 3, 1)  # EXIF tag, type (short), count

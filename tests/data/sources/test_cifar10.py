@@ -16,7 +16,7 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 from cifar10_files import CLASSES, FOLDER, tables, write_cifar10
-from trainlab.data.cifar10 import MIRROR, Cifar10
+from trainlab.data.sources.cifar10 import MIRROR, Cifar10
 from trainlab.errors import UserError
 from trainlab.files import directory_written_whole
 
@@ -39,7 +39,7 @@ def files(mirror: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, 
     shutil.copytree(mirror[0], tmp_path / "mirror")
     for name, value in tables(mirror[1]).items():
         monkeypatch.setattr(CIFAR10, name, value)
-    monkeypatch.setattr("trainlab.data.cifar10._TIMEOUT", (2, 0.5))
+    monkeypatch.setattr("trainlab.data.sources.cifar10._TIMEOUT", (2, 0.5))
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
     return tmp_path / "mirror"
@@ -248,7 +248,7 @@ def test_an_interrupted_download_is_an_error(
 def test_a_download_above_the_limit_is_an_error(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
 ) -> None:
-    monkeypatch.setattr("trainlab.data.cifar10._LARGEST_DOWNLOAD", 1000)
+    monkeypatch.setattr("trainlab.data.sources.cifar10._LARGEST_DOWNLOAD", 1000)
     monkeypatch.setenv(MIRROR, f"{serve(files)}/cifar-10-python.tar.gz")
     assert "is larger than" in refused(tmp_path)
 

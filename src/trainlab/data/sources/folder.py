@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainlab.data.archives import members
-from trainlab.data.images import to_rgb
+from trainlab.data.sources.archives import members
+from trainlab.data.sources.images import to_rgb
 from trainlab.data.stored import Split
 from trainlab.errors import UserError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from trainlab.data.digits import Digits
+from trainlab.data.sources.digits import Digits
 from trainlab.errors import UserError
 
 
@@ -54,7 +54,7 @@ def test_a_changed_or_missing_file_is_an_error(raw: Path, tmp_path: Path) -> Non
 
 
 def test_a_damaged_installation_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("trainlab.data.digits._SHA256", "0")
+    monkeypatch.setattr("trainlab.data.sources.digits._SHA256", "0")
     with pytest.raises(UserError, match=r"install scikit-learn again"):
         Digits().fetch(tmp_path)
     assert list(tmp_path.iterdir()) == []

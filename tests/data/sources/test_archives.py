@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from trainlab.data import archives
-from trainlab.data.archives import Member
+from trainlab.data.sources import archives
+from trainlab.data.sources.archives import Member
 from trainlab.errors import UserError
 
 FILES = {"train/cat/1.png": b"one" * 1000, "train/dog/2.png": b"", "test/cat/3.png": bytes(range(256)) * 8}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pydantic import Field
 
 from trainlab.component import Strict
-from trainlab.data.cifar10 import Cifar10
-from trainlab.data.digits import Digits
-from trainlab.data.folder import Folder
+from trainlab.data.sources.cifar10 import Cifar10
+from trainlab.data.sources.digits import Digits
+from trainlab.data.sources.folder import Folder
 from trainlab.data.stored import Split
 
 

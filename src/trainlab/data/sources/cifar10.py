@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from trainlab.data.archives import Member, members
+from trainlab.data.sources.archives import Member, members
 from trainlab.data.stored import Split
 from trainlab.errors import UserError
 

@@ -9,14 +9,14 @@ import pytest
 
 from trainlab import config
 from trainlab.data import sources
-from trainlab.data.cifar10 import Cifar10
-from trainlab.data.digits import Digits
-from trainlab.data.folder import Folder
 from trainlab.data.sources import DataConfig
+from trainlab.data.sources.cifar10 import Cifar10
+from trainlab.data.sources.digits import Digits
+from trainlab.data.sources.folder import Folder
 from trainlab.errors import UserError
 
 GOOD: dict[str, object] = {"source": "digits", "path": "data/folder", "image_size": 32}
-SRC = Path(__file__).parents[2] / "src"
+SRC = Path(__file__).parents[3] / "src"
 
 
 def load(tmp_path: Path, text: str) -> DataConfig:
@@ -37,7 +37,7 @@ def test_each_source_can_be_selected(tmp_path: Path) -> None:
 
 def test_one_line_in_the_table_adds_a_source(tmp_path: Path) -> None:
     shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    table = tmp_path / "src/trainlab/data/sources.py"
+    table = tmp_path / "src/trainlab/data/sources/__init__.py"
     code = table.read_text(encoding="utf-8")
     line = '    "digits": lambda config: Digits(),\n'
     assert line in code

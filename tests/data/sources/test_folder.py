@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from trainlab.data.folder import Folder
+from trainlab.data.sources.folder import Folder
 from trainlab.errors import UserError
 from trainlab.files import directory_written_whole
 
