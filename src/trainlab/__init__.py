@@ -1,3 +1,3 @@
 """trainlab: train classifiers under named tricks and objectives, and compare them so that a difference can be believed."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
