@@ -16,7 +16,7 @@ DEVELOPMENT = ("tests", "benchmarks", "docs")
 
 # Run as a command or loaded by another package, and not imported.
 COMMANDS = {"dvc"}  # runs the stages
-TOOLS = {"mypy", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"}
+TOOLS = {"mutmut", "mypy", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"}
 
 
 def imported(*folders: str) -> set[str]:
