@@ -1,147 +1,97 @@
-import csv
+"""Stage `compare`: numbers only."""
+
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
 
-from trainlab.evaluation.metrics import evaluate
-
-STAGE = Path(__file__).parents[2] / "stages/compare.py"
-ACCURACY = {"plain": [0.5], "worse": [0.25], "better": [0.75, 0.5, 0.5]}  # not in the alphabet's order
-CLASSES = ("ant", "bee")
+from suite_results import ACCURACY, digests, modules, rows, stage, succeed, watch, write_results
 
 
 @pytest.fixture
-def project(tmp_path):
-    """What the stages before `compare` leave: three runs, scored on four images; `better` logged its reward."""
+def project(tmp_path: Path) -> Path:
     write_results(tmp_path)
     return tmp_path
 
 
-def write_results(project):
-    labels = np.array([0, 0, 1, 1])
-    (project / "configs/tricks").mkdir(parents=True)
-    for run, accuracies in ACCURACY.items():
-        predicted = [np.where(np.arange(4) < 4 * accuracy, labels, 1 - labels) for accuracy in accuracies]
-        metrics = evaluate(np.eye(2)[np.array(predicted)], labels, CLASSES)
-        metrics.save(project / f"metrics/tricks/{run}.json", trained_on="cpu (AVX2), 1 threads")
-        metrics.save_classes(project / f"metrics/tricks/{run}-classes.csv")
-        metrics.save_confusion(project / f"plots/confusion/tricks/{run}.csv")
-        history = project / f"plots/history/tricks/{run}.csv"
-        history.parent.mkdir(parents=True, exist_ok=True)
-        log, value = (",reward", ",0.5") if run == "better" else ("", "")
-        history.write_text(
-            f"replica,epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy{log}\n"
-            + "".join(
-                f"{r},{e},0.001,{1 / e},0.5,{2 / e},{accuracies[r]}{value}\n"
-                for r in range(len(accuracies))
-                for e in (1, 2)
-            )
-        )
-        config = {"run": run, "suite": "tricks", "epochs": 2, "precision": "float32"}
-        (project / f"configs/tricks/{run}.yaml").write_text(yaml.safe_dump(config))
-    (project / "configs/tricks/_runs.yaml").write_text("".join(f"- {run}\n" for run in ACCURACY))
+def written(project: Path) -> dict[str, str]:
+    """Return the digests of what `compare` writes."""
+    all_files = {
+        name: digest for directory in ("metrics", "plots") for name, digest in digests(project / directory).items()
+    }
+    return {name: digest for name, digest in all_files.items() if "/tricks/" not in f"/{name}"}
 
 
-def compare(project, suite="tricks", *more):
-    command = [sys.executable, STAGE, suite, *more]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-
-
-def written(project):
-    files = [project / "metrics/tricks.json", project / "metrics/tricks.csv"]
-    pictures = ("curves.csv", "curves.png", "f1.csv", "f1.png", "logs-better.png")
-    files += [project / "plots/comparison/tricks" / name for name in pictures]
-    return {file: file.read_bytes() for file in files}
-
-
-def test_compare_writes_tables_and_pictures(project):
-    done = compare(project)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_compare_writes_tables(project: Path) -> None:
+    said = succeed(project, "compare", "tricks")
+    assert set(written(project)) == {
+        "tricks.json",
+        "tricks.csv",
+        "f1/tricks.csv",
+        "curves/tricks.csv",
+        "logs/tricks.csv",
+    }
     accuracies = json.loads((project / "metrics/tricks.json").read_text())
     assert list(accuracies.items()) == [("plain", 0.5), ("worse", 0.25), ("better", 0.583333)]
-    with (project / "metrics/tricks.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["run"] for row in rows] == list(ACCURACY)
-    assert [row["replicas"] for row in rows] == ["1", "1", "3"]
-    how = "1 to 3 replicas a run; 2 epochs of all training images; float32; trained on cpu (AVX2), 1 threads."
-    assert f"4 test images; {how}" in done.stdout
-    pictures = {path.name for path in (project / "plots/comparison/tricks").iterdir()}
-    assert pictures == {path.name for path in written(project) if path.parent.name == "tricks"}
-    assert "left over" not in done.stdout
+    table = rows(project / "metrics/tricks.csv")
+    assert [row["run"] for row in table] == list(ACCURACY)
+    assert [row["replicas"] for row in table] == ["1", "1", "3"]
+    assert {row["torch"] for row in table} == {"2.15.0"}
+    assert (
+        "4 test images; 1 to 3 replicas per run; 2 epochs of all training images; float32; trained on CPU (AVX2), 1 thread; "
+        "torch 2.15.0.\n"
+    ) in said
+    assert "left over" not in said
 
-    with (project / "plots/comparison/tricks/f1.csv").open(newline="") as file:
-        assert {row["run"]: float(row["f1_micro"]) for row in csv.DictReader(file)} == accuracies
-    with (project / "plots/comparison/tricks/curves.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 2 * 5
-    assert sorted(path.name for path in (project / "metrics").iterdir()) == ["tricks", "tricks.csv", "tricks.json"]
+    f1 = rows(project / "plots/f1/tricks.csv")
+    assert {row["run"]: float(row["f1_micro"]) for row in f1} == accuracies
+    assert list(f1[0]) == ["run", "f1_micro", "accuracy_low", "accuracy_high"]
+    assert len(rows(project / "plots/curves/tricks.csv")) == 2 * 5
+    logs = rows(project / "plots/logs/tricks.csv")
+    assert [row["log"] for row in logs if row["run"] == "plain"] == ["lr"] * 2
+    assert [row["log"] for row in logs if row["run"] == "better"] == ["lr"] * 6 + ["reward"] * 6
 
-    # The same files again from the same files, and a deleted run's files change none of them.
+    # The same files give the same files, and the files of a deleted run change none of them.
     before = written(project)
-    for name in ("metrics/tricks/old.json", "metrics/tricks/old-classes.csv", "plots/history/tricks/old.csv"):
+    old = ("metrics/tricks/old-classes.csv", "metrics/tricks/old.json", "plots/history/tricks/old.csv")
+    for name in old:
         (project / name).write_text("old")
-    again = compare(project)
-    assert "left over" in again.stdout.splitlines()[-1]
-    assert "metrics/tricks/old-classes.csv, metrics/tricks/old.json, plots/history/tricks/old.csv" in again.stdout
+    said = succeed(project, "compare", "tricks")
+    assert said.splitlines()[-1] == (
+        f"left over from runs that params.yaml no longer names, not compared: {', '.join(old)}"
+    )
     assert written(project) == before
 
 
-def test_what_there_is_to_watch_becomes_a_dashboard(project):
-    history = project / "plots/history/tricks/plain.csv"
-    header, *rows = history.read_text().splitlines()
-    more = "validation_loss,validation_accuracy,accuracy_gap,gradient_norm.head,update_ratio.head"
-    history.write_text(
-        "".join(f"{line}\n" for line in [f"{header},{more}", *(f"{r},1.5,0.4,0.1,0.5,0.001" for r in rows)])
-    )
-    assert compare(project).returncode == 0
-    pictures = project / "plots/comparison/tricks"
-    assert [path.name for path in pictures.glob("dashboard-*")] == ["dashboard-plain.png"]
-    assert [path.name for path in pictures.glob("logs-*")] == ["logs-better.png"]
+def test_validation_accuracy_has_a_key_of_its_own(project: Path) -> None:
+    watch(project, "plain")
+    succeed(project, "compare", "tricks")
     numbers = json.loads((project / "metrics/tricks.json").read_text())
     assert numbers.pop("validation-accuracy") == {"plain": 0.4}
     assert list(numbers) == list(ACCURACY)
 
 
-def test_compare_of_a_study_reads_and_writes_below_its_directory(tmp_path):
-    write_results(tmp_path / "studies")
-    (tmp_path / "studies/metrics/tricks/old.json").write_text("old")
-    done = compare(tmp_path, "tricks", "--under", "studies")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [path.name for path in tmp_path.iterdir()] == ["studies"]
-    assert "not compared: studies/metrics/tricks/old.json" in done.stdout
-
-    # The same bytes as for the same runs in the main pipeline.
-    write_results(tmp_path / "main")
-    assert compare(tmp_path / "main").returncode == 0
-    assert list(written(tmp_path / "studies").values()) == list(written(tmp_path / "main").values())
-
-    (tmp_path / "studies/configs/tricks/worse.yaml").unlink()
-    (tmp_path / "studies/dvc.yaml").touch()
-    failed = compare(tmp_path, "tricks", "--under", "studies")
-    assert failed.returncode == 1
-    assert failed.stderr == (
-        "trainlab: studies/configs/tricks/worse.yaml is missing: run `dvc repro studies/dvc.yaml:resolve`\n"
-    )
+def test_compare_needs_neither_configurations_nor_confusion_matrices_nor_drawing_code(project: Path) -> None:
+    for path in (project / "plots/confusion/tricks").iterdir():
+        path.unlink()
+    assert [path.name for path in (project / "configs/tricks").iterdir()] == ["_runs.yaml"]
+    assert modules(project, "compare", "tricks") == set()
 
 
 @pytest.mark.parametrize(
     ("missing", "suite", "advice"),
     [
         ("metrics/tricks/worse.json", "tricks", "run `dvc repro compare@tricks`"),
-        ("configs/tricks/worse.yaml", "tricks", "run `dvc repro resolve`"),
+        ("plots/history/tricks/worse.csv", "tricks", "run `dvc repro compare@tricks`"),
         ("configs/objectives/_runs.yaml", "objectives", "is there a suite objectives in params.yaml?"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(project, missing, suite, advice):
+def test_a_missing_file_is_reported_on_one_line(project: Path, missing: str, suite: str, advice: str) -> None:
     (project / missing).unlink(missing_ok=True)
-    done = compare(project, suite)
+    done = stage(project, "compare", suite)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith(f"trainlab: {missing} is missing")
     assert advice in done.stderr
     assert done.stderr.count("\n") == 1
-    assert not (project / "plots/comparison").exists()
+    assert written(project) == {}
