@@ -290,7 +290,7 @@ def test_a_check_without_layers_is_named_with_the_command(tmp_path: Path, conten
 
 
 def caption(**runs: dict[str, Any]) -> str:
-    metrics = {run: metrics_of(own.pop("values", [0.5]), **own) for run, own in runs.items()}
+    metrics = {run: metrics_of(**{"values": [0.5], **own}) for run, own in runs.items()}
     return comparison.caption(comparison.table(metrics))
 
 
