@@ -88,6 +88,10 @@ def test_tensors_are_read_back_with_their_record(tmp_path: Path) -> None:
     found, record_found = read_tensors(tmp_path / "file.safetensors")
     assert record_found == record
     assert set(found) == {"a", "b"}
+    assert (
+        '{"name": "Hündchen", "sizes": [1, 2]}'.replace('"', '\\"').encode()
+        in (tmp_path / "file.safetensors").read_bytes()
+    )
     for name, array in tensors.items():
         assert found[name].dtype == array.dtype
         assert found[name].tolist() == array.tolist()
@@ -110,7 +114,7 @@ def test_tensors_without_a_record(tmp_path: Path) -> None:
 def test_a_file_without_tensors_is_a_value_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"\w"):
+    with pytest.raises(ValueError, match="header"):
         read_tensors(path)
 
 
@@ -118,7 +122,7 @@ def test_a_record_that_is_not_an_object_is_a_value_error(tmp_path: Path) -> None
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(2)}, tmp_path / "file", {"trainlab": "[1]"})
-    with pytest.raises(ValueError, match="record is not a JSON object"):
+    with pytest.raises(ValueError, match=r"^its record is not a JSON object$"):
         read_tensors(tmp_path / "file")
 
 

@@ -12,6 +12,7 @@ ROWS = DataFrame({"run": ["plain", "better, wild"], "loss": [1 / 3, np.nan], "ep
 
 def test_numbers_have_six_significant_digits_and_missing_ones_are_empty() -> None:
     assert as_csv(ROWS) == 'run,loss,epoch\nplain,0.333333,1\n"better, wild",,2\n'
+    assert as_csv(DataFrame({"rate": [1.25e-7, 1234567.0]})) == "rate\n1.25e-07\n1.23457e+06\n"
 
 
 def test_a_table_is_read_back(tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ def test_the_smallest_network_that_memorizes(few_train: list[float], expected: f
         ([0.06, 0.0, 0.07], 30),  # a smaller one that overfits by chance does not count
         ([0.06, 0.06, 0.06], 10),
         ([0.06, 0.06, 0.04], None),
-        ([0.0, 0.0, 0.05], None),
+        ([0.0, 0.0, 0.0499], None),
     ],
 )
 def test_all_networks_overfit_from_here_on(gaps: list[float], expected: float | None) -> None:
-    networks = DataFrame({"parameters": [10, 20, 30], "many_train": gaps, "many_test": 0.0})
+    networks = DataFrame({"parameters": [10, 20, 30], "many_train": [0.5 + gap for gap in gaps], "many_test": 0.5})
     assert overfits_from(networks) == expected
 
 

@@ -2,7 +2,7 @@ from trainlab.studies.sparsity import COLUMNS, sparsity
 
 
 def test_sparsity_is_beside_the_mean_accuracy_of_each_run() -> None:
-    model = {"parameters": 9, "weights": 8, "near_zero": 0.25}
+    model = {"near_zero": 0.25, "layers": 3, "weights": 8, "parameters": 9}
     metrics = {
         "plain": {"model": model, "accuracy": {"mean": 0.5}},
         "l1": {"model": {**model, "near_zero": 0.75}, "accuracy": {"mean": 0.4}},

@@ -45,7 +45,7 @@ class Predictions:
     def __post_init__(self) -> None:
         scores, labels = _checked(self.scores, self.labels, self.classes)
         object.__setattr__(self, "scores", np.ascontiguousarray(scores, np.float32))
-        object.__setattr__(self, "labels", np.ascontiguousarray(labels, np.int64))
+        object.__setattr__(self, "labels", np.ascontiguousarray(labels))
         object.__setattr__(self, "classes", tuple(self.classes))
 
     def save(self, path: Path) -> None:

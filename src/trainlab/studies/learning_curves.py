@@ -43,4 +43,4 @@ def turning_points(curves: DataFrame) -> DataFrame:
         for name, values in (("loss", means["test_loss"]), ("error", 1 - means["test_accuracy"])):
             row |= {f"{name}_epoch": values.idxmin(), name: values.min(), f"last_{name}": values.iloc[-1]}
         rows.append(row)
-    return DataFrame(rows, columns=COLUMNS)
+    return DataFrame(rows)
