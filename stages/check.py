@@ -1,4 +1,4 @@
-"""Stage `check`: look at a run before it is trained; training waits for checks/RUN.passed.
+"""Stage `check`: check a run before it is trained. Training waits for checks/RUN.passed.
 
 python stages/check.py dropout_conv
 """
@@ -14,7 +14,7 @@ from trainlab.training import checks, model_file
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
-    """Check one run before it is trained: initial loss, gradients, whether it learns 100 images, statistics of its layers."""
+    """Check one run before it is trained: initial loss, gradients, overfitting of 100 images, statistics of its layers."""
     settings = config.load(config.find(Path("configs"), run))
     expects = config.load_checks(Path("configs/checks") / f"{run}.yaml")
     images = stored.load(data / "train.safetensors")
@@ -24,7 +24,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
 
     report.save(Path("metrics/checks") / settings.suite / f"{run}.json")
     if report.because:
-        print(f"{run}: measured by a rule of its own: {report.because}")
+        print(f"{run}: checked with values of its own: {report.because}")
     for result in report.results:
         print(f"{run}: {result.name}: {'passed' if result.passed else 'FAILED'}: {result.says}")
     report.raise_problems()

@@ -3,7 +3,7 @@
 python stages/train.py dropout_conv
 """
 
-import json
+import sys
 import time
 from pathlib import Path
 
@@ -11,17 +11,19 @@ import _start  # noqa: F401
 from trainlab import config
 from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
-from trainlab.files import write_text
-from trainlab.training import model_file
+from trainlab.files import write_json
+from trainlab.training import devices, model_file
 from trainlab.training.history import History
 from trainlab.training.loop import Row, train
 from trainlab.training.progress import TrainingProgress
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
-    """Train one run or student of params.yaml and write its model, its history and what it took."""
+    """Train one run or student of params.yaml and write its model, its history and its timing."""
     settings = config.load(config.find(Path("configs"), run))
     suite = settings.suite
+    if note := devices.slow_arithmetic(devices.choose(settings.device), settings.precision):
+        print(f"{run}: {note}", file=sys.stderr)
     images = stored.load_data(data)
     teacher_outputs = None
     if settings.teacher:  # once for all images: they are the same in each epoch
@@ -41,7 +43,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     trained.save(Path("models") / f"{run}.safetensors")
     rate = round(progress.images / seconds)
     timing = {"seconds": round(seconds, 1), "images_per_second": rate, **trained.trained_on}
-    write_text(Path("timings") / suite / f"{run}.json", json.dumps(timing, indent=2) + "\n")
+    write_json(Path("timings") / suite / f"{run}.json", timing)
 
 
 if __name__ == "__main__":

@@ -135,20 +135,23 @@ class Adagrad(_Optimizer):
     def start(self, parameters: list[Tensor]) -> State:
         return {
             "square": [torch.zeros_like(p) for p in parameters],
-            "steps": [torch.zeros((), device=p.device) for p in parameters],
+            # On the CPU, because torch reads them in each step: on a GPU it would wait for each of them.
+            "steps": [torch.zeros(()) for _ in parameters],
         }
 
     @torch.no_grad()
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        on_cpu = parameters[0].device.type == "cpu"
         adagrad(
             parameters,
             gradients,
             state["square"],
             state["steps"],
-            fused=parameters[0].device.type == "cpu",  # torch has no fused form of it for a GPU
+            fused=on_cpu,
+            foreach=not on_cpu,  # torch has no fused form for a GPU
             lr=lr,
             weight_decay=self.weight_decay,
-            lr_decay=0,  # the schedule's business
+            lr_decay=0,  # schedules do that
             eps=self.eps,
             maximize=False,
         )

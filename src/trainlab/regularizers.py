@@ -32,8 +32,7 @@ class L1(_Regularizer):
 
     @torch.no_grad()
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        of_weights = [g for p, g in zip(parameters, gradients, strict=True) if p.dim() >= 2]
-        torch._foreach_add_(of_weights, torch._foreach_sign(_weights(parameters)), alpha=self.strength)
+        torch._foreach_add_(_weights(gradients), torch._foreach_sign(_weights(parameters)), alpha=self.strength)
 
 
 class ElasticNet(_Regularizer):
@@ -50,10 +49,9 @@ class ElasticNet(_Regularizer):
 
     @torch.no_grad()
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        weights = _weights(parameters)
-        of_weights = [g for p, g in zip(parameters, gradients, strict=True) if p.dim() >= 2]
-        torch._foreach_add_(of_weights, torch._foreach_sign(weights), alpha=self.l1)
-        torch._foreach_add_(of_weights, weights, alpha=self.l2)
+        weights, weight_gradients = _weights(parameters), _weights(gradients)
+        torch._foreach_add_(weight_gradients, torch._foreach_sign(weights), alpha=self.l1)
+        torch._foreach_add_(weight_gradients, weights, alpha=self.l2)
 
 
 class MaxNorm(_Regularizer):
@@ -75,8 +73,9 @@ class MaxNorm(_Regularizer):
             weight.renorm_(2, 0, self.limit)
 
 
-def _weights(parameters: list[Tensor]) -> list[Tensor]:
-    return [p for p in parameters if p.dim() >= 2]
+def _weights(tensors: list[Tensor]) -> list[Tensor]:
+    """Return the tensors of weights, out of all parameters or out of all gradients."""
+    return [tensor for tensor in tensors if tensor.dim() >= 2]
 
 
 Regularizer = one_of(L1, ElasticNet, MaxNorm)

@@ -99,10 +99,10 @@ class OneCycle(_Schedule):
     def factor(self, done: float, epochs: int) -> float:
         fraction = done / epochs
         if fraction < self.warmup:
-            foot, height = self.start, fraction / self.warmup
+            low, height = self.start, fraction / self.warmup
         else:
-            foot, height = self.end, (1 - fraction) / (1 - self.warmup)
-        return foot + (1 - foot) * (1 - math.cos(math.pi * height)) / 2
+            low, height = self.end, (1 - fraction) / (1 - self.warmup)
+        return low + (1 - low) * (1 - math.cos(math.pi * height)) / 2
 
 
 class Milestones(_Schedule):
@@ -124,7 +124,7 @@ class Milestones(_Schedule):
     factors: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _belong_together(self) -> Self:
+    def _check_lists(self) -> Self:
         if len(self.after) != len(self.factors):
             raise PydanticCustomError("length", "after and factors must be lists of the same length")
         if any(a >= b for a, b in pairwise(self.after)):

@@ -27,7 +27,7 @@ def test_at_temperature_1_it_is_the_divergence_from_the_target(
     batch: int, classes: int, seed: int, alpha: float
 ) -> None:
     outputs, labels, teacher = inputs(batch, classes, seed)
-    loss, logs = objective(alpha).loss(outputs, labels, {}, teacher)
+    loss, logs = objective(alpha).loss(outputs, labels, {"teacher_outputs": teacher})
     (gradient,) = torch.autograd.grad(loss, outputs)
     target = alpha * torch.softmax(teacher, 1) + (1 - alpha) * torch.eye(classes, dtype=torch.float64)[labels]
     divergence = F.kl_div(F.log_softmax(outputs, 1), target, reduction="batchmean")
@@ -43,7 +43,7 @@ def test_alpha_0_is_plain_cross_entropy_at_any_temperature(
     batch: int, classes: int, seed: int, temperature: float
 ) -> None:
     outputs, labels, teacher = inputs(batch, classes, seed)
-    loss, _ = objective(0, temperature).loss(outputs, labels, {}, teacher)
+    loss, _ = objective(0, temperature).loss(outputs, labels, {"teacher_outputs": teacher})
     plain = F.cross_entropy(outputs, labels)
     assert torch.allclose(loss, plain)
     assert torch.allclose(torch.autograd.grad(loss, outputs)[0], torch.autograd.grad(plain, outputs)[0])
@@ -54,7 +54,7 @@ def test_alpha_1_is_the_softened_divergence_times_the_squared_temperature(
     batch: int, classes: int, seed: int, temperature: float
 ) -> None:
     outputs, labels, teacher = inputs(batch, classes, seed)
-    loss, _ = objective(1, temperature).loss(outputs, labels, {}, teacher)
+    loss, _ = objective(1, temperature).loss(outputs, labels, {"teacher_outputs": teacher})
     soft = torch.softmax(teacher / temperature, 1)
     divergence = F.kl_div(F.log_softmax(outputs / temperature, 1), soft, reduction="batchmean")
     assert torch.allclose(loss, temperature**2 * divergence, atol=1e-9)
@@ -66,17 +66,17 @@ def test_alpha_1_is_the_softened_divergence_times_the_squared_temperature(
 def test_a_student_that_is_its_teacher_has_loss_0_and_no_gradient_flows_to_the_teacher() -> None:
     _, labels, teacher = inputs(5, 4, 0)
     teacher.requires_grad_()
-    loss, logs = objective(1, 2.0).loss(teacher, labels, {}, teacher)
+    loss, logs = objective(1, 2.0).loss(teacher, labels, {"teacher_outputs": teacher})
     assert float(loss.detach()) == pytest.approx(0, abs=1e-12)
     assert float(logs["teacher_agreement"]) == 1
     student = torch.zeros_like(teacher, requires_grad=True)
-    objective(0.5).loss(student, labels, {}, teacher)[0].backward()
+    objective(0.5).loss(student, labels, {"teacher_outputs": teacher})[0].backward()
     assert teacher.grad is None
 
 
 def test_at_zero_outputs_the_loss_is_the_known_value() -> None:
     _, labels, teacher = inputs(6, 10, 1)
-    loss, _ = objective(0.5).loss(torch.zeros(6, 10, dtype=torch.float64), labels, {}, teacher)
+    loss, _ = objective(0.5).loss(torch.zeros(6, 10, dtype=torch.float64), labels, {"teacher_outputs": teacher})
     target = 0.5 * torch.softmax(teacher, 1) + 0.5 * torch.eye(10, dtype=torch.float64)[labels]
     entropy = float(-(target * target.log()).sum(1).mean())
     assert float(loss) == pytest.approx(math.log(10) - entropy)
@@ -89,7 +89,7 @@ def test_extreme_outputs_and_a_batch_of_one_stay_finite(kind: torch.dtype, tempe
         for of_teacher in ([1e4, -1e4, 0.0], [0.0, 0.0, 0.0]):
             outputs = torch.tensor([row], dtype=kind, requires_grad=True)
             teacher = torch.tensor([of_teacher], dtype=kind)
-            loss, _ = objective(0.5, temperature).loss(outputs, torch.tensor([1]), {}, teacher)
+            loss, _ = objective(0.5, temperature).loss(outputs, torch.tensor([1]), {"teacher_outputs": teacher})
             (gradient,) = torch.autograd.grad(loss, outputs)
             assert math.isfinite(float(loss.detach()))
             assert bool(torch.isfinite(gradient).all())

@@ -314,7 +314,7 @@ def test_images_too_small_for_the_model() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="no GPU here: set `device: auto`"):
+    with pytest.raises(UserError, match="finds no GPU: set `device: auto`"):
         trained(device="cuda")
     assert trained(device="auto")[0].trained_on["device"] == "cpu"
 
@@ -332,4 +332,5 @@ def test_the_record_says_where_it_was_trained() -> None:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": 1,
         "torch": torch.__version__,
+        "precision": "float32",
     }

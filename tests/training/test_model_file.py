@@ -76,22 +76,22 @@ def test_other_images_or_classes_are_refused(model: TrainedModel) -> None:
         dataclasses.replace(test, images=test.images[:, :, :-1]),
         dataclasses.replace(test, classes=list("wxyz")),
     ):
-        with pytest.raises(UserError, match=r"knows 4 classes of images .3, 20, 20.*dvc repro"):
+        with pytest.raises(UserError, match=r"was trained on 4 classes of images .3, 20, 20.*dvc repro"):
             model.scores(wrong)
 
 
 def test_files_that_are_none_of_ours(model: TrainedModel, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"small.safetensors is missing: train it with `dvc repro`"):
+    with pytest.raises(UserError, match=r"small.safetensors is missing: run `dvc repro train@small` or `distill@small`"):
         model_file.load(tmp_path / "small.safetensors")
     model.save(tmp_path / "cut.safetensors")
     whole = (tmp_path / "cut.safetensors").read_bytes()
     for content in (whole[:1000], whole[: len(whole) // 2], b"", b"no model", bytes(100)):
         (tmp_path / "cut.safetensors").write_bytes(content)
-        with pytest.raises(UserError, match=r"cut.safetensors is not a model file") as caught:
+        with pytest.raises(UserError, match=r"cut.safetensors is damaged .*: delete it, then run `dvc repro train@cut`") as caught:
             model_file.load(tmp_path / "cut.safetensors")
         assert len(str(caught.value).splitlines()) == 1
     save_file({"0.weight": torch.zeros(1)}, tmp_path / "foreign.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"foreign.safetensors is not a model file"):
+    with pytest.raises(UserError, match=r"foreign.safetensors is damaged .it is not a model file of trainlab"):
         model_file.load(tmp_path / "foreign.safetensors")
 
 

@@ -1,9 +1,22 @@
 """What every model offers to the training loop."""
 
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from trainlab.component import Component
 from trainlab.initializers import Initializer
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise PydanticCustomError("even", "it must be odd, so that padding can keep the size")
+    return size
+
+
+FilterSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]  # of a convolution that keeps the images' size
 
 
 class Network(nn.Module):
@@ -16,8 +29,9 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Outputs ``[batch, num_outputs]``."""
-        return self.head(self.features(images))
+        """Return outputs ``[batch, num_outputs]``."""
+        outputs: Tensor = self.head(self.features(images))
+        return outputs
 
 
 class Model(Component):

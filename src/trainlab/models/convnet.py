@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from trainlab.activations import ActivationName, activate_and_pool, activation
-from trainlab.models.base import Model, Network
+from trainlab.models.base import FilterSize, Model, Network
 
 
 class Convnet(Model):
@@ -46,19 +46,12 @@ class Convnet(Model):
     name: Literal["convnet"]
     width: int = Field(ge=1)
     depth: int = Field(ge=1)
-    filter_size: int = Field(ge=1)
+    filter_size: FilterSize
     hidden_dim: int = Field(ge=0)
     activation: Literal[ActivationName, None] = None
     batch_norm: bool = False
     dropout: float = Field(default=0, ge=0, lt=1)
     global_average: bool = False
-
-    @field_validator("filter_size")
-    @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise PydanticCustomError("even", "it must be odd, so that padding can keep the size")
-        return size
 
     @field_validator("global_average")
     @classmethod
@@ -77,7 +70,7 @@ class Convnet(Model):
 
         Block n (from 0) steps by 2**n pixels: its convolution adds filter_size − 1 steps, its pooling one more.
         """
-        return 1 + self.filter_size * (2**self.depth - 1)
+        return 1 + self.filter_size * ((1 << self.depth) - 1)
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
         if self.global_average:
@@ -141,7 +134,8 @@ class _AveragingConvnet(_Blocks):
         return self._dropped(images).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.conv(self._dropped(images)).mean((2, 3))
+        maps: Tensor = self.conv(self._dropped(images))
+        return maps.mean((2, 3))
 
     def _dropped(self, images: Tensor) -> Tensor:
         return F.dropout(self.maps(images), self.dropout, self.training)

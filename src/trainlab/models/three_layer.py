@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from torch import Tensor, nn
 
 from trainlab.activations import ActivationName, activate_and_pool, activation
-from trainlab.models.base import Model, Network
+from trainlab.models.base import FilterSize, Model, Network
 
 
 class ThreeLayer(Model):
@@ -31,16 +30,9 @@ class ThreeLayer(Model):
 
     name: Literal["three_layer"]
     num_filters: int = Field(ge=1)
-    filter_size: int = Field(ge=1)
+    filter_size: FilterSize
     hidden_dim: int = Field(ge=1)
     activation: Literal[ActivationName, None] = None
-
-    @field_validator("filter_size")
-    @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise PydanticCustomError("even", "it must be odd, so that padding can keep the size")
-        return size
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
         return _ThreeLayerNetwork(self, in_shape, num_outputs)

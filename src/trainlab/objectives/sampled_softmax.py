@@ -58,8 +58,9 @@ class SampledSoftmax(Objective):
         logs
             Empty.
         """
-        of_label = outputs.gather(1, labels[:, None])
-        return self._loss(of_label, outputs[:, draws["samples"]], labels, draws["samples"], outputs.shape[1]), {}
+        label_scores = outputs.gather(1, labels[:, None])
+        sample_scores = outputs.index_select(1, draws["samples"])
+        return self._loss(label_scores, sample_scores, labels, draws["samples"], outputs.shape[1]), {}
 
     def loss_from_features(
         self, features: Tensor, head: nn.Linear, labels: Tensor, draws: Draws
@@ -77,18 +78,24 @@ class SampledSoftmax(Objective):
         """
         samples = draws["samples"]
         needed = torch.cat([labels, samples])
-        weight, bias = head.weight[needed], None if head.bias is None else head.bias[needed]
+        # Not `weight[needed]`: its backward pass adds with several threads in any order, so that bits change from run to run.
+        weight = head.weight.index_select(0, needed)
         batch = len(labels)
-        of_label = (features * weight[:batch]).sum(1, keepdim=True)
-        of_samples = features @ weight[batch:].T
-        if bias is not None:
-            of_label, of_samples = of_label + bias[:batch, None], of_samples + bias[batch:]
-        return self._loss(of_label, of_samples, labels, samples, head.out_features), {}
+        label_scores = (features * weight[:batch]).sum(1, keepdim=True)
+        sample_scores = features @ weight[batch:].T
+        if head.bias is not None:
+            bias = head.bias.index_select(0, needed)
+            label_scores, sample_scores = label_scores + bias[:batch, None], sample_scores + bias[batch:]
+        return self._loss(label_scores, sample_scores, labels, samples, head.out_features), {}
 
-    def _loss(self, of_label: Tensor, of_samples: Tensor, labels: Tensor, samples: Tensor, num_classes: int) -> Tensor:
+    def _loss(
+        self, label_scores: Tensor, sample_scores: Tensor, labels: Tensor, samples: Tensor, num_classes: int
+    ) -> Tensor:
         rejected = samples == labels[:, None]
-        used = (~rejected).sum(1, keepdim=True).clamp(min=1)  # where none is used, any number will do
-        correction = math.log(num_classes - 1) - torch.log(used.to(of_label.dtype))
-        scores = of_samples + correction - REJECTED * rejected.to(of_label.dtype)
-        # The label comes first.
-        return F.cross_entropy(torch.cat([of_label, scores], 1), torch.zeros_like(labels))
+        used = (
+            (~rejected).sum(1, keepdim=True).clamp(min=1)
+        )  # 1 where no sample is used, so that the logarithm is finite
+        correction = math.log(num_classes - 1) - torch.log(used.to(label_scores.dtype))
+        scores = sample_scores + correction - REJECTED * rejected.to(label_scores.dtype)
+        # The label is the first class of this softmax.
+        return F.cross_entropy(torch.cat([label_scores, scores], 1), torch.zeros_like(labels))

@@ -34,9 +34,7 @@ class TeacherStudent(Objective):
     alpha: float = Field(ge=0, le=1)
     temperature: float = Field(gt=0)
 
-    def loss(  # type: ignore[override]  # it declares that it needs one argument more
-        self, outputs: Tensor, labels: Tensor, draws: Draws, teacher_outputs: Tensor
-    ) -> tuple[Tensor, Logs]:
+    def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
         """Mean over the batch of the mixed cross entropy, less the entropies that make it a divergence at temperature 1.
 
         Parameters
@@ -46,9 +44,8 @@ class TeacherStudent(Objective):
         labels
             Class indices, ``[batch]``, int64.
         draws
-            Nothing: this objective draws no random numbers.
-        teacher_outputs
-            The teacher's class scores for the same images, ``[batch, classes]``. No gradient flows to them.
+            ``teacher_outputs``: the teacher's class scores for the same images, ``[batch, classes]``. No gradient flows to
+            them.
 
         Returns
         -------
@@ -59,13 +56,13 @@ class TeacherStudent(Objective):
             label, in [0, 1].
         """
         scale = self.temperature**2
-        teacher = teacher_outputs.detach()
+        teacher = draws["teacher_outputs"].detach()
         soft = F.softmax(teacher / self.temperature, 1)
         target = self.alpha * soft + (1 - self.alpha) * F.one_hot(labels, outputs.shape[1])
-        of_teacher = F.cross_entropy(outputs / self.temperature, soft)
-        of_label = F.cross_entropy(outputs, labels)
+        teacher_loss = F.cross_entropy(outputs / self.temperature, soft)
+        label_loss = F.cross_entropy(outputs, labels)
         entropies = torch.special.entr(target) + self.alpha * (scale - 1) * torch.special.entr(soft)
-        loss = self.alpha * scale * of_teacher + (1 - self.alpha) * of_label - entropies.sum(1).mean()
+        loss = self.alpha * scale * teacher_loss + (1 - self.alpha) * label_loss - entropies.sum(1).mean()
         predicted = outputs.detach().argmax(1)
         return loss, {
             "teacher_agreement": (predicted == teacher.argmax(1)).to(outputs.dtype).mean(),

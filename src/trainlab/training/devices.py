@@ -1,61 +1,157 @@
-"""What the machine offers to training: a device, threads, memory that is kept, the same bits every time."""
+"""The device that computes: choose it, set up this process for it, and describe it."""
 
 import ctypes
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 
 from trainlab.errors import UserError
 
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")  # of x86 and of ARM CPUs
 
-def prepare(device: str, threads: int) -> torch.device:
-    """Choose the device and set up this process for quick, repeatable arithmetic on it.
+
+def choose(device: str) -> torch.device:
+    """Return the device of this name.
 
     Parameters
     ----------
     device
-        `auto` (a GPU where there is one), `cpu` or `cuda`.
-    threads
-        Threads of CPU arithmetic; part of a result's definition, because another number rounds otherwise.
+        `auto` (a GPU if there is one), `cpu` or `cuda`.
 
     Raises
     ------
     UserError
-        Where a GPU is asked for and there is none.
+        If the device is `cuda` and there is no GPU.
     """
-    _keep_memory()
-    torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        if not torch.cuda.is_available():
-            raise UserError(
-                "device is cuda, and PyTorch sees no GPU here: set `device: auto` or `cpu`, or install a driver that fits"
-            )
-        os.environ.setdefault(
-            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # what cuBLAS wants before it promises the same bits
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "device is cuda, and PyTorch finds no GPU: set `device: auto` or `cpu`, or install a matching NVIDIA driver"
+        )
     return torch.device(device)
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """What a result's bits depend on beside its configuration, as plain values for the record."""
+def prepare(device: str, threads: int) -> torch.device:
+    """Choose the device and set up this process for fast, repeatable arithmetic on it.
+
+    float32 means IEEE float32 afterwards, on a GPU too; :func:`float32_arithmetic` changes that inside a block.
+
+    Parameters
+    ----------
+    device
+        As for :func:`choose`.
+    threads
+        Number of CPU threads, ≥ 1. It is part of a result's definition, because another number rounds differently.
+
+    Raises
+    ------
+    UserError
+        If the device is `cuda` and there is no GPU.
+    """
+    place = choose(device)
+    _keep_memory()
+    torch.set_num_threads(threads)
+    _set_float32("ieee")
+    if place.type == "cuda":
+        # cuBLAS gives the same bits only with a fixed workspace.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return place
+
+
+@contextmanager
+def float32_arithmetic(arithmetic: Literal["ieee", "tf32"]) -> Iterator[None]:
+    """Compute products of float32 tensors on a GPU in IEEE float32 or in TensorFloat-32 inside the block.
+
+    TensorFloat-32 rounds the factors to 10 bits of mantissa. CPUs compute in IEEE float32 either way.
+    """
+    before = [backend.fp32_precision for backend in _float32_backends()]
+    _set_float32(arithmetic)
+    try:
+        yield
+    finally:
+        for backend, setting in zip(_float32_backends(), before, strict=True):
+            backend.fp32_precision = setting
+
+
+def _set_float32(arithmetic: str) -> None:
+    for backend in _float32_backends():
+        backend.fp32_precision = arithmetic
+
+
+def _float32_backends() -> tuple[Any, ...]:
+    """Return the settings of a GPU's convolutions (TF32 by torch's default), recurrent layers and matrix products."""
+    cudnn: Any = torch.backends.cudnn
+    return cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators of the CPU and of this device inside the block, and restore them after it.
+
+    No other GPU is touched: even asking for its state would start CUDA on it.
+    """
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        if gpus:
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def describe(device: torch.device, precision: str) -> dict[str, Any]:
+    """Return what the bits of a result depend on besides its configuration.
+
+    Parameters
+    ----------
+    device
+        Where the result was computed.
+    precision
+        The configured precision.
+
+    Returns
+    -------
+    dict
+        ``device``: `cpu` or the GPU's name. ``cpu_capability``: instruction set that torch uses. ``threads``: CPU threads.
+        ``torch``: its version. ``precision``: the precision that was used; `tf32` is `float32` on a device without it.
+    """
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "precision": "float32" if precision == "tf32" and not _has_tf32(device) else precision,
     }
 
 
-def _keep_memory() -> None:
-    """Tell glibc's allocator to keep what is freed; harmless to call twice.
+def slow_arithmetic(device: torch.device, precision: str) -> str:
+    """Return one line if this precision is emulated on this device, which is slow; an empty string if it is not."""
+    if device.type != "cpu" or precision != "bfloat16" or _has_bfloat16():
+        return ""
+    return (
+        "this CPU has no bfloat16 instructions, so bfloat16 is emulated and slow: `precision: float32` is faster here"
+    )
 
-    By default it hands each large block back to the system and faults it in again, page by page: at 6,000 faults a step
+
+def _has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _has_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
+
+
+def _keep_memory() -> None:
+    """Make glibc's allocator keep freed memory; harmless to call twice.
+
+    By default it returns each large block to the system and faults it in again, page by page: at 6,000 faults per step
     that costs as much as the arithmetic.
     """
     if not sys.platform.startswith("linux"):

@@ -34,9 +34,9 @@ class LayerStatistics:
         moved = _squares(list(torch._foreach_sub(self._parameters, self._copies)))
         self._steps += 1
         for layer in dict.fromkeys(self._layers):
-            of_layer = [index for index, name in enumerate(self._layers) if name == layer]
+            indices = [index for index, name in enumerate(self._layers) if name == layer]
             gradient, weight, change = (
-                torch.stack([squares[index] for index in of_layer]).sum().sqrt()
+                torch.stack([squares[index] for index in indices]).sum().sqrt()
                 for squares in (self._gradients, self._weights, moved)
             )
             self._add(f"gradient_norm.{layer}", gradient)

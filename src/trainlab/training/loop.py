@@ -3,31 +3,31 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from trainlab.config.schema import RunConfig
 from trainlab.data.batches import Batches
 from trainlab.data.stored import Data, Dataset
 from trainlab.data.subsets import stratified
 from trainlab.errors import UserError
 from trainlab.models.base import Network
-from trainlab.objectives.base import Logs
+from trainlab.objectives.base import Draws, Logs
 from trainlab.training import devices
-from trainlab.training.inference import arithmetic, outputs_of
+from trainlab.training.inference import autocast, outputs_of
 from trainlab.training.layer_statistics import LayerStatistics
 from trainlab.training.model_file import TrainedModel
 
-if TYPE_CHECKING:
-    from trainlab.config import RunConfig
-
 Row = dict[str, float]  # one line of the history
+GPU_CHECK_INTERVAL = 50  # steps between two looks at the loss, because each makes the host wait for the GPU
 
 
 class Step(NamedTuple):
-    """Where training is: ``done`` of ``steps`` in this epoch, and the loss of the step just done (still on the device)."""
+    """Progress within an epoch: ``done`` of ``steps``, and the loss of the last step (a tensor on the device)."""
 
     replica: int
     epoch: int
@@ -37,16 +37,18 @@ class Step(NamedTuple):
     loss: Tensor
 
 
-class Hooks(NamedTuple):
-    """What to call while training goes on: see :func:`train`."""
-
-    on_epoch: Callable[[Row], None] | None
-    on_step: Callable[[Step], None] | None
-    on_network: Callable[[Row, Network], None] | None
-
-
 class Images(NamedTuple):
-    """All images of a run on its device: to learn from, and to score after each epoch, by name (`validation`, `test`)."""
+    """All images of a run on its device.
+
+    Parameters
+    ----------
+    train
+        Images that the weights are fitted to.
+    scored
+        Images that are scored after each epoch, by name: `validation`, `test`.
+    num_classes
+        Number of classes.
+    """
 
     train: Batches
     scored: dict[str, Batches]
@@ -54,7 +56,7 @@ class Images(NamedTuple):
 
 
 def train(
-    config: "RunConfig",
+    config: RunConfig,
     data: Data,
     *,
     device: str | None = None,
@@ -66,90 +68,299 @@ def train(
     """Train every replica of one run.
 
     The result is a function of the configuration (thread count included), the data, the code and the kind of device or
-    CPU: the same arguments give the same bits, whatever ran before in this process. torch's global random state is left as
-    it was.
+    CPU: the same arguments give the same bits, whatever this process did before. torch's global random state is restored.
 
     Parameters
     ----------
     config
         The run.
     data
-        Training images, and the test images that score each epoch and choose nothing.
+        Training images, and the test images that are scored after each epoch.
     device
-        In place of ``config.device``.
+        Overrides ``config.device``.
     teacher_outputs
-        Class scores of ``data.train`` by a teacher, ``[replicas of the teacher, images, classes]``, where the objective
-        needs one. Replica r learns from the teacher's replica r (counted from the first again where it has fewer).
+        Class scores of ``data.train`` by a teacher, ``[replicas of the teacher, images, classes]``, if the objective
+        needs one. Replica r is trained with the scores of the teacher's replica r modulo their number.
     on_epoch
-        Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (at its start),
-        ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, while the weights move), ``test_loss`` (mean
+        Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (of its first step),
+        ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, each before its update), ``test_loss`` (mean
         −log softmax(scores)[label], whatever the objective), ``test_accuracy``, the same two of the validation images and
-        ``accuracy_gap`` (training minus validation) where there are any, then the objective's logs.
+        ``accuracy_gap`` (training minus validation) if there are any, then the objective's logs.
     on_step
-        Called after each step; reading the loss waits for the device.
+        Called after each step. Reading the loss waits for the device.
     on_network
-        Called after ``on_epoch`` with the row and the network, to look at and not to change.
+        Called after ``on_epoch`` with the row and the network, which it must not change.
 
     Raises
     ------
     UserError
-        Where the loss stops being finite, the images do not suit the model, or the device is not there.
+        If the loss is not finite, the images do not fit the configuration, or there is no such device.
     """
     place = devices.prepare(device or config.device, config.threads)
-    learned, held_out = _split(config, data.train)
-    scored = {"test": data.test, "validation": _part(data.train, held_out) if len(held_out) else None}
-    images = Images(
-        Batches(_part(data.train, learned), inputs=config.inputs, device=place),
-        {name: Batches(part, inputs=config.inputs, device=place) for name, part in scored.items() if part is not None},
-        len(data.train.classes),
-    )
+    positions, held_out = _split(config, data.train)
+    images = _images_on(place, config, data, positions, held_out)
     weights = []
-    for replica in range(config.replicas):
-        teacher = None
-        if teacher_outputs is not None:
-            teacher = torch.from_numpy(teacher_outputs[replica % len(teacher_outputs)][learned]).to(place)
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(config.seed + replica)
-            net = build(config, data.train, place)
-            _train_one(config, net, images, teacher, replica, Hooks(on_epoch, on_step, on_network))
-        weights.append({name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()})
-    return TrainedModel.of(config, data.train, weights, devices.describe(place))
+    with devices.float32_arithmetic("tf32" if config.precision == "tf32" else "ieee"):
+        for number in range(config.replicas):
+            extra = {}
+            if teacher_outputs is not None:
+                scores = teacher_outputs[number % len(teacher_outputs)][positions]
+                extra["teacher_outputs"] = torch.from_numpy(scores).to(place)
+            with devices.seeded(config.seed + number, place):
+                replica = Replica(config, build(config, data.train, place), images, number, extra)
+                for epoch in range(1, config.epochs + 1):
+                    sums = replica.epoch(epoch, on_step)
+                    if on_epoch or on_network:
+                        row = replica.row(sums)
+                        if on_epoch:
+                            on_epoch(row)
+                        if on_network:
+                            on_network(row, replica.net)
+            state = replica.net.state_dict()
+            weights.append({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    return TrainedModel.of(config, data.train, weights, devices.describe(place, config.precision))
 
 
-def build(config: "RunConfig", images: Dataset, device: torch.device) -> Network:
-    """The run's network for these images, drawn from torch's global generator.
+def build(config: RunConfig, images: Dataset, device: torch.device) -> Network:
+    """Return the run's network for these images, with weights drawn from torch's global generator of the CPU.
 
     Raises
     ------
     UserError
-        Where the images are too small for it.
+        If the images are too small for the model.
     """
     _, channels, height, width = images.images.shape
     try:
-        net = config.model.build((channels, height, width), config.objective.num_outputs(len(images.classes)))
+        net: Network = config.model.build((channels, height, width), config.objective.num_outputs(len(images.classes)))
     except ValueError as error:
         raise UserError(f"run {config.run}: {error}; name another model, or larger images (data.image_size)") from error
-    # Built on the CPU, so that a seed means the same everywhere.
-    return net.to(device, memory_format=torch.channels_last)
+    # Built on the CPU, so that a seed gives the same weights on every device.
+    return net.to(memory_format=torch.channels_last).to(device)
 
 
-def _split(config: "RunConfig", images: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the images to learn from, and of those held out for validation; the same for every replica."""
+class Replica:
+    """One replica in training: its network, its optimizer's state and its random streams.
+
+    Parameters
+    ----------
+    config
+        The run.
+    net
+        The network, on the device of the images; it is changed in place.
+    images
+        The run's images.
+    number
+        Number of the replica, from 0. Its random streams are seeded with ``config.seed + number``.
+    extra
+        More input of the loss by name, one row per training image: ``teacher_outputs`` of a student.
+    """
+
+    def __init__(self, config: RunConfig, net: Network, images: Images, number: int, extra: Draws) -> None:
+        self.config, self.net, self.images, self.number = config, net.train(), images, number
+        self.device = images.train.labels.device
+        self._extra = extra
+        seed = config.seed + number
+        self._order = _generator(seed, "order", torch.device("cpu"))
+        self._draws = _generator(seed, "draws", self.device)
+        self._augmentation = _generator(seed, "augmentation", self.device)
+        self._parameters: list[Tensor] = list(net.parameters())
+        self._state = config.optimizer.start(self._parameters)
+        self._statistics = LayerStatistics(net) if config.layer_statistics else None
+
+    def epoch(self, number: int, on_step: Callable[[Step], None] | None = None) -> "EpochSums":
+        """Train for one epoch, counted from 1."""
+        config = self.config
+        sums = EpochSums(number, len(self.images.train), config.batch_size, self.device)
+        order = torch.randperm(sums.images, generator=self._order).to(self.device)
+        check_interval = 1 if self.device.type == "cpu" else GPU_CHECK_INTERVAL
+        for step, index in enumerate(torch.split(order, config.batch_size)):
+            lr = config.lr * config.schedule.factor(number - 1 + step / sums.steps, config.epochs)
+            sums.add(lr, *self.step(index, lr))
+            if sums.done % check_interval == 0 or sums.done == sums.steps:
+                self._check_finite(sums, max(0, sums.done - check_interval))
+            if on_step:
+                on_step(Step(self.number, number, sums.done, sums.steps, len(index), sums.losses[step]))
+        return sums
+
+    def step(self, index: Tensor, lr: float) -> tuple[Tensor, Tensor, Logs]:
+        """Update the weights once. Nothing here waits for the device.
+
+        Parameters
+        ----------
+        index
+            Positions of the batch in the training images, ``[batch]``, int64.
+        lr
+            Learning rate of this step.
+
+        Returns
+        -------
+        loss
+            Scalar, before the update.
+        correct
+            Number of images that were predicted correctly before the update, int64.
+        logs
+            The objective's.
+        """
+        objective = self.config.objective
+        batch, labels = self.images.train.take(index)
+        for augmentation in self.config.augmentation:
+            batch = augmentation.apply(batch, generator=self._augmentation)
+        draws = objective.draw(len(labels), self.images.num_classes, generator=self._draws)
+        draws |= {name: rows.index_select(0, index) for name, rows in self._extra.items()}
+        outputs, loss, logs = self._forward(batch, labels, draws)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._update(lr)
+        correct = (objective.scores(outputs).argmax(1) == labels).sum()
+        return loss.detach(), correct, {name: value.detach() for name, value in logs.items()}
+
+    def _forward(self, batch: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Logs]:
+        """Return outputs without gradient, and the loss with its logs."""
+        objective, net, precision = self.config.objective, self.net, self.config.precision
+        if not objective.needs_head:
+            with autocast(self.device, precision):
+                outputs = net(batch)
+            outputs = outputs.float()
+            return outputs.detach(), *objective.loss(outputs, labels, draws)
+        with autocast(self.device, precision):
+            features = net.features(batch)
+        features = features.float()
+        # All outputs are computed only for the training accuracy: without a backward pass.
+        with torch.no_grad(), autocast(self.device, precision):
+            outputs = net.head(features)
+        return outputs.float(), *objective.loss_from_features(features, net.head, labels, draws)
+
+    def _update(self, lr: float) -> None:
+        """Apply the gradients to the weights, and clear them."""
+        parameters, regularizers = self._parameters, self.config.regularizers
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        for regularizer in regularizers:
+            regularizer.add_gradient(parameters, gradients)
+        if self._statistics:
+            self._statistics.before(gradients)
+        self.config.optimizer.step(parameters, gradients, self._state, lr)
+        for regularizer in regularizers:
+            regularizer.constrain(parameters)
+        if self._statistics:
+            self._statistics.after()
+        for parameter in parameters:
+            parameter.grad = None
+
+    def row(self, sums: "EpochSums") -> Row:
+        """Return the history's row of an epoch that was just trained."""
+        row: Row = {
+            "replica": self.number,
+            "epoch": sums.epoch,
+            "lr": sums.lr,
+            "train_loss": sums.mean_loss(),
+            "train_accuracy": int(sums.correct) / sums.images,
+        }
+        for name, batches in self.images.scored.items():
+            row |= self._score(name, batches)
+        if "validation" in self.images.scored:
+            row["accuracy_gap"] = row["train_accuracy"] - row["validation_accuracy"]
+        row |= {name: float(total) for name, total in sums.logs.items()}
+        if self._statistics:
+            row |= self._statistics.row()
+        return row
+
+    def _score(self, name: str, images: Batches) -> Row:
+        scores = self.config.objective.scores(outputs_of(self.net, images))
+        accuracy = (scores.argmax(1) == images.labels).double().mean()
+        return {f"{name}_loss": float(F.cross_entropy(scores, images.labels)), f"{name}_accuracy": float(accuracy)}
+
+    def _check_finite(self, sums: "EpochSums", start: int) -> None:
+        bad = torch.nonzero(~torch.isfinite(sums.losses[start : sums.done]))
+        if len(bad):
+            step = start + int(bad[0])
+            raise UserError(
+                f"run {self.config.run}: the loss is {float(sums.losses[step])} in epoch {sums.epoch}, step {step + 1} of"
+                f" {sums.steps} (replica {self.number}), so training stopped; usual causes: a learning rate that is too high"
+                f" (lr is {self.config.lr:g}: try a tenth), an initializer with too large weights, inputs that are not"
+                f" standardized"
+            )
+
+
+class EpochSums:
+    """Running sums of one epoch; tensors on the device, so that no step waits for it.
+
+    Parameters
+    ----------
+    epoch
+        Number of the epoch, from 1.
+    images
+        Number of training images.
+    batch_size
+        Images per step; the last step may have fewer.
+    device
+        Where training computes.
+    """
+
+    def __init__(self, epoch: int, images: int, batch_size: int, device: torch.device) -> None:
+        self.epoch, self.images, self.steps = epoch, images, math.ceil(images / batch_size)
+        self.done = 0  # steps
+        self.lr = 0.0  # of the first step
+        self.losses = torch.empty(self.steps, device=device)
+        self.correct = torch.zeros((), device=device, dtype=torch.int64)
+        self.logs: Logs = {}  # means over the epoch's images
+        self._batch_size = batch_size
+
+    def add(self, lr: float, loss: Tensor, correct: Tensor, logs: Logs) -> None:
+        """Add the results of one step."""
+        if self.done == 0:
+            self.lr = lr
+        size = min(self._batch_size, self.images - self.done * self._batch_size)
+        self.losses[self.done] = loss
+        self.correct += correct
+        for name, value in logs.items():
+            self.logs[name] = self.logs.get(name, 0) + value * (size / self.images)
+        self.done += 1
+
+    def mean_loss(self) -> float:
+        """Return the mean over images of the steps' mean losses."""
+        sizes = torch.full_like(self.losses, self._batch_size, dtype=torch.float64)
+        sizes[-1] = self.images - self._batch_size * (self.steps - 1)
+        return float((self.losses.double() * sizes).sum() / self.images)
+
+
+def _images_on(
+    device: torch.device, config: RunConfig, data: Data, positions: np.ndarray, held_out: np.ndarray
+) -> Images:
+    parts = {"test": data.test, "validation": _part(data.train, held_out) if len(held_out) else None}
+    scored = {
+        name: Batches(part, inputs=config.inputs, device=device) for name, part in parts.items() if part is not None
+    }
+    fitted = Batches(_part(data.train, positions), inputs=config.inputs, device=device)
+    return Images(fitted, scored, len(data.train.classes))
+
+
+def _split(config: RunConfig, images: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the images to train on and of those held out for validation, the same for every replica.
+
+    Raises
+    ------
+    UserError
+        If too few images are left to train on.
+    """
     everything, labels = np.arange(len(images.labels)), images.labels
     held_out = everything[:0]
     if config.validation:
         count = max(1, round(config.validation * len(labels)))
         held_out = stratified(labels, count, np.random.default_rng(_words(config.seed, "validation")))
-    learned = np.setdiff1d(everything, held_out)
-    if config.subset and config.subset > len(learned):
+    left = np.setdiff1d(everything, held_out)
+    missing = np.setdiff1d(labels, labels[left])
+    if len(missing):
         raise UserError(
-            f"run {config.run}: subset is {config.subset}, and there are {len(learned)} images to learn from:"
-            f" lower it, or leave it out"
+            f"run {config.run}: validation is {config.validation:g}, which holds out {len(held_out)} of {len(labels)}"
+            f" training images and leaves none of class {images.classes[missing[0]]!r} to train on: lower it"
+        )
+    if config.subset > len(left):
+        raise UserError(
+            f"run {config.run}: subset is {config.subset}, and there are {len(left)} images to train on: lower it, or"
+            f" leave it out"
         )
     if config.subset:
-        chance = np.random.default_rng(_words(config.seed, "subset"))
-        learned = learned[stratified(labels[learned], config.subset, chance)]
-    return learned, held_out
+        left = left[stratified(labels[left], config.subset, np.random.default_rng(_words(config.seed, "subset")))]
+    return left, held_out
 
 
 def _part(images: Dataset, positions: np.ndarray) -> Dataset:
@@ -158,129 +369,11 @@ def _part(images: Dataset, positions: np.ndarray) -> Dataset:
     return replace(images, images=images.images[positions], labels=images.labels[positions])
 
 
-def _train_one(
-    config: "RunConfig", net: Network, images: Images, teacher: Tensor | None, replica: int, hooks: Hooks
-) -> None:
-    device = images.train.labels.device
-    objective, optimizer = config.objective, config.optimizer
-    order = _generator(config.seed + replica, "order", torch.device("cpu"))
-    chance = _generator(config.seed + replica, "draws", device)
-    changes = _generator(config.seed + replica, "augmentation", device)
-    parameters: list[Tensor] = list(net.parameters())
-    state = optimizer.start(parameters)
-    statistics = LayerStatistics(net) if config.layer_statistics else None
-    count = len(images.train)
-    steps = math.ceil(count / config.batch_size)
-    losses = torch.empty(steps, device=device)
-    check_every = 1 if device.type == "cpu" else 50  # to look at a loss makes a GPU wait
-
-    net.train()
-    for epoch in range(1, config.epochs + 1):
-        shuffled = torch.randperm(count, generator=order).to(device)
-        correct = torch.zeros((), device=device, dtype=torch.int64)
-        totals: dict[str, Tensor] = {}
-        for step, index in enumerate(shuffled.split(config.batch_size)):
-            batch, labels = images.train.take(index)
-            for augmentation in config.augmentation:
-                batch = augmentation.apply(batch, generator=changes)
-            draws = objective.draw(len(labels), images.num_classes, generator=chance)
-            of_teacher = None if teacher is None else teacher[index]
-            outputs, loss, logs = _forward(config, net, batch, labels, draws, of_teacher)
-            loss.backward()
-            rate = config.lr * config.schedule.factor(epoch - 1 + step / steps, config.epochs)
-            gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-            for regularizer in config.regularizers:
-                regularizer.add_gradient(parameters, gradients)
-            if statistics:
-                statistics.before(gradients)
-            optimizer.step(parameters, gradients, state, rate)
-            for regularizer in config.regularizers:
-                regularizer.constrain(parameters)
-            if statistics:
-                statistics.after()
-            for parameter in parameters:
-                parameter.grad = None
-
-            losses[step] = loss.detach()
-            correct += (objective.scores(outputs).argmax(1) == labels).sum()
-            for name, value in logs.items():
-                totals[name] = totals.get(name, 0) + value.detach() * (len(labels) / count)
-            if (step + 1) % check_every == 0 or step + 1 == steps:
-                _check_finite(losses, step + 1 - check_every, step + 1, config, replica, epoch)
-            if hooks.on_step:
-                hooks.on_step(Step(replica, epoch, step + 1, steps, len(labels), losses[step]))
-        if hooks.on_epoch or hooks.on_network:
-            row: Row = {
-                "replica": replica,
-                "epoch": epoch,
-                "lr": config.lr * config.schedule.factor(epoch - 1, config.epochs),
-                "train_loss": _mean_loss(losses, count, config.batch_size),
-                "train_accuracy": int(correct) / count,
-            }
-            for name, batches in images.scored.items():
-                row |= _score(config, net, batches, name)
-            if "validation" in images.scored:
-                row["accuracy_gap"] = row["train_accuracy"] - row["validation_accuracy"]
-            row |= {name: float(total) for name, total in totals.items()}
-            if statistics:
-                row |= statistics.row()
-            if hooks.on_epoch:
-                hooks.on_epoch(row)
-            if hooks.on_network:
-                hooks.on_network(row, net)
-
-
-def _forward(
-    config: "RunConfig", net: Network, batch: Tensor, labels: Tensor, draws: dict[str, Tensor], teacher: Tensor | None
-) -> tuple[Tensor, Tensor, Logs]:
-    """Outputs without gradient, and the loss with its logs."""
-    objective = config.objective
-    if objective.needs_head:
-        with arithmetic(batch.device, config.precision):
-            features = net.features(batch)
-        features = features.float()
-        # All outputs, for the training accuracy alone: without a backward pass.
-        with torch.no_grad(), arithmetic(batch.device, config.precision):
-            outputs = net.head(features)
-        return outputs.float(), *objective.loss_from_features(features, net.head, labels, draws)
-    with arithmetic(batch.device, config.precision):
-        outputs = net(batch)
-    outputs = outputs.float()
-    given = (outputs, labels, draws) if teacher is None else (outputs, labels, draws, teacher)
-    return outputs.detach(), *objective.loss(*given)
-
-
 def _generator(seed: int, purpose: str, device: torch.device) -> Generator:
-    """A stream of random numbers of its own, so that what one thing draws never shifts what another draws."""
+    """Return a random stream of its own, so that the draws for one purpose never shift those for another."""
     words = _words(seed, purpose)
     return Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]))
 
 
 def _words(seed: int, purpose: str) -> np.ndarray:
     return np.random.SeedSequence([seed, *purpose.encode()]).generate_state(2, np.uint32)
-
-
-def _mean_loss(losses: Tensor, count: int, batch_size: int) -> float:
-    """Mean over images of the steps' mean losses; the last batch may be smaller."""
-    sizes = torch.full_like(losses, batch_size, dtype=torch.float64)
-    sizes[-1] = count - batch_size * (len(losses) - 1)
-    return float((losses.double() * sizes).sum() / count)
-
-
-def _check_finite(losses: Tensor, start: int, stop: int, config: "RunConfig", replica: int, epoch: int) -> None:
-    start = max(start, 0)
-    bad = torch.nonzero(~torch.isfinite(losses[start:stop]))
-    if len(bad):
-        step = start + int(bad[0]) + 1
-        raise UserError(
-            f"run {config.run}: the loss is {float(losses[step - 1])} in epoch {epoch}, step {step} of {len(losses)}"
-            f" (replica {replica}), so training stopped; usual causes: too high a rate (lr is {config.lr:g}: try a tenth), an"
-            f" initializer with too large weights, inputs that are not standardized"
-        )
-
-
-def _score(config: "RunConfig", net: Network, images: Batches, name: str) -> Row:
-    scores = config.objective.scores(outputs_of(net, images, precision=config.precision))
-    accuracy = (scores.argmax(1) == images.labels).double().mean()
-    loss = torch.nn.functional.cross_entropy(scores, images.labels)
-    return {f"{name}_loss": float(loss), f"{name}_accuracy": float(accuracy)}
