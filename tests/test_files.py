@@ -82,7 +82,10 @@ def test_json_has_no_nan_and_no_infinity(tmp_path: Path, number: float) -> None:
 
 
 def test_tensors_are_read_back_with_their_record(tmp_path: Path) -> None:
-    tensors = {"b": np.arange(6, dtype=np.float32).reshape(2, 3).T, "a": np.array([1, 2], np.int64)}
+    tensors: dict[str, np.ndarray] = {
+        "b": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "a": np.array([1, 2], np.int64),
+    }
     record = {"name": "Hündchen", "sizes": [1, 2]}
     write_tensors(tmp_path / "file.safetensors", tensors, record)
     found, record_found = read_tensors(tmp_path / "file.safetensors")

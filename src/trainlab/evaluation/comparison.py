@@ -52,7 +52,7 @@ def runs_of(configs: Path) -> list[str]:
 
 
 def leftovers(runs: Iterable[str], directories: Iterable[Path]) -> list[Path]:
-    """Return the files in a suite's directories that belong to none of its runs.
+    """Return the files in a suite's directories that are of none of its runs.
 
     DVC does not delete the files of a run that is removed from params.yaml.
     """
