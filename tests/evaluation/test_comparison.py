@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -360,21 +361,31 @@ def test_the_table_is_plain_text_without_a_terminal(capsys: pytest.CaptureFixtur
     ]
 
 
+def in_a_terminal(columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in shown(capsys)]
+
+
 def test_the_table_has_borders_in_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    lines = shown(capsys)
-    [plain] = [line for line in lines if "plain" in line]
-    assert [cell.strip() for cell in plain.split("│")[1:-1]] == [
-        "plain",
-        "0.5000",
-        "0.4038 to 0.5962",
-        "-",
-        "0.4500",
-        "1.0000",
+    assert in_a_terminal(120, capsys, monkeypatch) == [
+        "┏━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━┳━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━┓",
+        "┃ run    ┃ accuracy ┃    95 % interval ┃    std ┃ F1 macro ┃   loss ┃",
+        "┡━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━┩",
+        "│ plain  │   0.5000 │ 0.4038 to 0.5962 │      - │   0.4500 │ 1.0000 │",
+        "│ better │   0.7000 │ 0.6042 to 0.7811 │ 0.1414 │   0.6300 │ 1.4000 │",
+        "└────────┴──────────┴──────────────────┴────────┴──────────┴────────┘",
+        "a caption.",
+        "The interval is for the finite test set (Wilson); it does not cover",
+        "the choice of the seed.",
     ]
-    assert "│ plain  │   0.5000 │" in plain  # names at the left, numbers at the right
-    assert all(name in lines[1] for name in ("run", "accuracy", "95 % interval", "std", "F1 macro", "loss"))
-    assert "a caption." in "\n".join(lines)
+
+
+def test_a_narrow_terminal_cuts_cells_and_keeps_one_line_per_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = in_a_terminal(50, capsys, monkeypatch)
+    assert [line[:3] for line in lines[1:5]] == ["┃ r", "┡━━", "│ p", "│ b"]
+    assert lines[5].startswith("└")

@@ -149,7 +149,7 @@ def curves(histories: Mapping[str, DataFrame]) -> DataFrame:
 def logs(histories: Mapping[str, DataFrame]) -> DataFrame:
     """Return the learning rate and the objective's logs of all runs, one value per row, with the columns :data:`LOGS`."""
     rows = [
-        history.assign(run=run).melt(LOGS[:3], ["lr", *log_names(history.columns)], "log", "value")
+        history.assign(run=run).melt(LOGS[:3], ["lr", *log_names(history.columns)], "log")
         for run, history in histories.items()
     ]
     return pd.concat(rows, ignore_index=True)
