@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from search.small_search import PARAMS, Said, changed, data, load, one_round
 from small import PARAMS as PIPELINE
-from trainlab import config, fingerprint
+from trainlab import config
 from trainlab.config import RunConfig, reading
 from trainlab.data import stored
 from trainlab.data.sources.digits import Digits
@@ -28,6 +28,24 @@ Find = Callable[..., tuple[engine.Outcome, Said]]
 
 class Stopped(BaseException):
     """Ends a process in these tests where no code of the project can catch it."""
+
+
+CODES: dict[frozenset[type], str] = {}
+
+
+@pytest.fixture(autouse=True)
+def cached_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute the fingerprint of the same components once: it takes longer than a trial."""
+    compute = engine._fingerprint
+
+    def cached(runs: Iterable[RunConfig]) -> str:
+        runs = list(runs)
+        used = frozenset(type(component) for run in runs for component in run.components())
+        if used not in CODES:
+            CODES[used] = compute(runs)
+        return CODES[used]
+
+    monkeypatch.setattr(engine, "_fingerprint", cached)
 
 
 @pytest.fixture
@@ -305,7 +323,7 @@ def test_other_images_and_other_code_do_not_continue_the_old_trials(
     images = data()
     find(content, Data(replace(images.train, images=255 - images.train.images), images.test))
     assert len(trained) == 6
-    monkeypatch.setattr(fingerprint, "of_run", lambda *arguments, **options: "another")
+    monkeypatch.setattr(engine, "_fingerprint", lambda runs: "another")
     find(content)
     assert len(trained) == 9
 
@@ -415,7 +433,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Data:
 def test_it_comes_within_5_percent_of_a_fine_grid_from_a_range_without_the_best_rate(find: Find, digits: Data) -> None:
     model = {"name": "three_layer", "num_filters": 6, "filter_size": 3, "hidden_dim": 64}
     base = {**PARAMS["base"], "batch_size": 64, "model": model, "schedule": "cosine"}
-    longest = {"vary": ["lr"], "epochs": 4, "subset": 600, "judged_by": "validation_loss"}
+    longest = {"vary": ["lr"], "epochs": 3, "subset": 400, "judged_by": "validation_loss"}
     rounds = [
         {"name": "memorize", "vary": ["lr"], "trials": 5, "epochs": 6, "subset": 100, "judged_by": "train_loss"},
         {**longest, "name": "coarse", "trials": 6, "epochs": 2},
