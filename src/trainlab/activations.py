@@ -1,4 +1,4 @@
-"""What comes between a network's layers, by the name that a model's `activation` gives."""
+"""Activation functions, selected by a model's `activation`."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -19,7 +19,7 @@ _FUNCTIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
 
 
 def activation(name: ActivationName) -> Callable[[Tensor], Tensor]:
-    """The elementwise function of this name, with torch's own constants (LeakyReLU's slope is 0.01, GELU is exact).
+    """Return the elementwise function of this name, with torch's defaults (slope 0.01 of LeakyReLU, exact GELU).
 
     References
     ----------
@@ -29,10 +29,10 @@ def activation(name: ActivationName) -> Callable[[Tensor], Tensor]:
 
 
 def activate_and_pool(x: Tensor, name: ActivationName) -> Tensor:
-    """Activation, then 2×2 max-pooling, of ``[batch, channels, height, width]``, in the cheapest order that is the same.
+    """Return 2×2 max-pooling of the activation of ``[batch, channels, height, width]``, in the cheapest equivalent order.
 
-    A function that never falls commutes with the maximum, so pooling goes first and leaves it a quarter of the work. GELU
-    does fall, up to −0.75.
+    A monotonic function commutes with the maximum, so pooling comes first and leaves it a quarter of the work. GELU is not
+    monotonic: it decreases up to −0.75.
     """
     if name == "gelu":
         return F.max_pool2d(F.gelu(x), 2)

@@ -1,6 +1,6 @@
-"""How a model's weights start: one small class each, named under `model: {initializer: …}`.
+"""Initial weights of a model, selected under `model: {initializer: …}`.
 
-A model that names none keeps torch's own initial weights.
+A model without an initializer keeps torch's own initial weights.
 """
 
 from typing import Literal
@@ -12,8 +12,10 @@ from trainlab.component import Component, one_of
 
 
 class _Initializer(Component):
+    """Base class of initializers."""
+
     def apply(self, net: nn.Module) -> None:
-        """Draw the weights of every convolution and linear layer from torch's global generator; set biases to zero."""
+        """Draw the weights of all convolutions and linear layers from torch's global generator, and set biases to zero."""
         for layer in net.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 self.fill(layer.weight)
@@ -21,11 +23,12 @@ class _Initializer(Component):
                     nn.init.zeros_(layer.bias)
 
     def fill(self, weight: Tensor) -> None:
+        """Fill a weight of shape ``[outputs, inputs, ...]`` in place."""
         raise NotImplementedError
 
 
 class KaimingUniform(_Initializer):
-    """Uniform with variance 2 / fan_in, which keeps the scale of activations through ReLU.
+    """Uniform distribution with variance 2 / fan_in, which preserves the scale of activations through ReLU.
 
     References
     ----------
@@ -40,7 +43,7 @@ class KaimingUniform(_Initializer):
 
 
 class KaimingNormal(_Initializer):
-    """Normal with variance 2 / fan_in, which keeps the scale of activations through ReLU.
+    """Normal distribution with variance 2 / fan_in, which preserves the scale of activations through ReLU.
 
     References
     ----------
@@ -55,7 +58,7 @@ class KaimingNormal(_Initializer):
 
 
 class XavierUniform(_Initializer):
-    """Uniform with variance 2 / (fan_in + fan_out), a compromise between activations' and gradients' scales.
+    """Uniform distribution with variance 2 / (fan_in + fan_out), a compromise for the scales of activations and gradients.
 
     References
     ----------
@@ -70,7 +73,7 @@ class XavierUniform(_Initializer):
 
 
 class XavierNormal(_Initializer):
-    """Normal with variance 2 / (fan_in + fan_out), a compromise between activations' and gradients' scales.
+    """Normal distribution with variance 2 / (fan_in + fan_out), a compromise for the scales of activations and gradients.
 
     References
     ----------
@@ -85,7 +88,7 @@ class XavierNormal(_Initializer):
 
 
 class LecunNormal(_Initializer):
-    """Normal with variance 1 / fan_in, which keeps the scale of activations through a function like tanh near zero.
+    """Normal distribution with variance 1 / fan_in, which preserves the scale of activations through tanh near zero.
 
     References
     ----------
@@ -100,12 +103,12 @@ class LecunNormal(_Initializer):
 
 
 class Gaussian(_Initializer):
-    """Normal with the same standard deviation in every layer, whatever its size.
+    """Normal distribution with the same standard deviation in every layer, whatever its size.
 
     Parameters
     ----------
     std
-        Standard deviation, above 0.
+        Standard deviation, > 0.
     """
 
     name: Literal["gaussian"]

@@ -1,7 +1,7 @@
-"""How gradients change the weights: one small class each, named under `optimizer:`.
+"""Optimizers, selected under `optimizer:`.
 
-They call the functional forms behind ``torch.optim``: the classes import torch's compiler, which costs every training
-process 1.3 s and changes no bit of the weights.
+They call the functional forms behind ``torch.optim``, which give the same bits: the classes import torch's compiler, which
+takes 1.3 s in every training process.
 """
 
 from typing import Literal
@@ -20,30 +20,52 @@ State = dict[str, list[Tensor]]
 
 
 class _Optimizer(Component):
+    """Base class of optimizers.
+
+    Parameters
+    ----------
+    weight_decay
+        Strength of the decay, ≥ 0; each optimizer says how it is applied.
+    """
+
     weight_decay: float = Field(default=0, ge=0)
 
     def start(self, parameters: list[Tensor]) -> State:
-        """The optimizer's memory before the first step: lists of tensors, one entry a parameter."""
+        """Return the state before the first step: lists of tensors, one per parameter."""
         raise NotImplementedError
 
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
-        """Change ``parameters`` and ``state`` in place."""
+        """Update ``parameters`` and ``state`` in place; ``gradients`` are not changed."""
         raise NotImplementedError
 
 
 class Sgd(_Optimizer):
-    """Stochastic gradient descent as ``torch.optim.SGD`` does it; `weight_decay` is L2 in the gradient."""
+    """Stochastic gradient descent, as ``torch.optim.SGD``; `weight_decay` is added to the gradient (L2).
+
+    Parameters
+    ----------
+    momentum
+        Factor of the previous update, in [0, 1).
+    nesterov
+        Whether to use Nesterov's momentum.
+
+    References
+    ----------
+    Sutskever et al. 2013, *On the Importance of Initialization and Momentum in Deep Learning*.
+    """
 
     name: Literal["sgd"]
     momentum: float = Field(default=0, ge=0, lt=1)
     nesterov: bool = False
 
     def start(self, parameters: list[Tensor]) -> State:
-        # With buffers of zeros the first step is torch's, which starts the buffers as a copy of the first gradient.
+        """Return the buffers of the momentum, if there is any."""
+        # Zeros give the same first step as torch, which copies the first gradient into the buffer.
         return {"momentum": [torch.zeros_like(p) for p in parameters]} if self.momentum else {}
 
     @torch.no_grad()
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        """Update ``parameters`` and ``state`` in place."""
         sgd(
             parameters,
             gradients,
@@ -59,12 +81,23 @@ class Sgd(_Optimizer):
 
 
 class _AdamFamily(_Optimizer):
+    """Adam and AdamW.
+
+    Parameters
+    ----------
+    beta1, beta2
+        Decay rates of the running means of gradients and of squared gradients, in [0, 1).
+    eps
+        Added to the denominator, > 0.
+    """
+
     beta1: float = Field(ge=0, lt=1)
     beta2: float = Field(ge=0, lt=1)
     eps: float = Field(gt=0)
     _decoupled = False
 
     def start(self, parameters: list[Tensor]) -> State:
+        """Return running means of gradients and of their squares, and step counters."""
         return {
             "mean": [torch.zeros_like(p) for p in parameters],
             "square": [torch.zeros_like(p) for p in parameters],
@@ -73,6 +106,7 @@ class _AdamFamily(_Optimizer):
 
     @torch.no_grad()
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        """Update ``parameters`` and ``state`` in place."""
         adam(
             parameters,
             gradients,
@@ -93,7 +127,7 @@ class _AdamFamily(_Optimizer):
 
 
 class Adam(_AdamFamily):
-    """Adam; `weight_decay` is L2 in the gradient, so it is scaled like every other part of the gradient.
+    """Adam; `weight_decay` is added to the gradient (L2), so it is scaled as the gradient is.
 
     References
     ----------
@@ -104,7 +138,7 @@ class Adam(_AdamFamily):
 
 
 class AdamW(_AdamFamily):
-    """Adam with decoupled `weight_decay`: each step shrinks the weights by lr · weight_decay.
+    """Adam with decoupled `weight_decay`: each step multiplies the weights by 1 − lr · weight_decay.
 
     References
     ----------
@@ -116,12 +150,12 @@ class AdamW(_AdamFamily):
 
 
 class Adagrad(_Optimizer):
-    """Adagrad: the rate of each weight falls with the sum of its squared gradients; `weight_decay` is L2 in the gradient.
+    """Adagrad: divide by the root of the sum of squared gradients; `weight_decay` is added to the gradient (L2).
 
     Parameters
     ----------
     eps
-        Above 0; added to the root of the sum, which starts at 0.
+        Added to the denominator, > 0.
 
     References
     ----------
@@ -133,6 +167,7 @@ class Adagrad(_Optimizer):
     eps: float = Field(gt=0)
 
     def start(self, parameters: list[Tensor]) -> State:
+        """Return sums of squared gradients, and step counters."""
         return {
             "square": [torch.zeros_like(p) for p in parameters],
             # On the CPU, because torch reads them in each step: on a GPU it would wait for each of them.
@@ -141,6 +176,7 @@ class Adagrad(_Optimizer):
 
     @torch.no_grad()
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        """Update ``parameters`` and ``state`` in place."""
         on_cpu = parameters[0].device.type == "cpu"
         adagrad(
             parameters,
@@ -158,16 +194,16 @@ class Adagrad(_Optimizer):
 
 
 class RMSprop(_Optimizer):
-    """RMSprop: gradients over the root of a running mean of their squares; `weight_decay` is L2 in the gradient.
+    """RMSprop: divide by the root of a running mean of squared gradients; `weight_decay` is added to the gradient (L2).
 
     Parameters
     ----------
     alpha
-        How much of the running mean a step keeps, in [0, 1).
+        Decay rate of the running mean, in [0, 1).
     eps
-        Above 0; added to the root.
+        Added to the denominator, > 0.
     momentum
-        In [0, 1), of the divided gradients.
+        Factor of the previous update, in [0, 1).
 
     References
     ----------
@@ -180,6 +216,7 @@ class RMSprop(_Optimizer):
     momentum: float = Field(default=0, ge=0, lt=1)
 
     def start(self, parameters: list[Tensor]) -> State:
+        """Return running means of squared gradients, step counters, and the buffers of the momentum, if there is any."""
         state = {
             "square": [torch.zeros_like(p) for p in parameters],
             "steps": [torch.zeros((), device=p.device) for p in parameters],
@@ -190,6 +227,7 @@ class RMSprop(_Optimizer):
 
     @torch.no_grad()
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        """Update ``parameters`` and ``state`` in place."""
         rmsprop(
             parameters,
             gradients,
@@ -197,7 +235,7 @@ class RMSprop(_Optimizer):
             [],
             state.get("momentum", []),
             state["steps"],
-            foreach=True,  # torch has no fused form of it
+            foreach=True,  # torch has no fused form
             lr=lr,
             alpha=self.alpha,
             eps=self.eps,

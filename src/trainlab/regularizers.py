@@ -1,7 +1,7 @@
-"""What keeps the weights small or sparse: one small class each, named in the list `regularizers:`.
+"""Penalties and constraints that keep weights small or sparse, selected in the list `regularizers:`.
 
-They act on weights alone (two dimensions or more): not on biases, nor on the scales and shifts of a normalization. A
-penalty enters as its gradient, so the loss in the history is the objective's and comparable between runs.
+They act only on weights (two dimensions or more): not on biases, nor on the scales and shifts of a normalization. A penalty
+is added as its gradient, so the loss in the history is the objective's and comparable between runs.
 """
 
 from typing import Literal
@@ -14,17 +14,26 @@ from trainlab.component import Component, one_of
 
 
 class _Regularizer(Component):
+    """Base class of regularizers; does nothing."""
+
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        """Add the penalty's gradient to ``gradients`` in place; called before the optimizer's step."""
+        """Add the gradient of the penalty to ``gradients`` in place, before the optimizer's step."""
 
     def constrain(self, parameters: list[Tensor]) -> None:
-        """Bring ``parameters`` back to where they are allowed to be, in place; called after the optimizer's step."""
+        """Project ``parameters`` onto the allowed set in place, after the optimizer's step."""
 
 
 class L1(_Regularizer):
-    """Add strength · Σ|w| to the loss, which draws weights to zero at one pace (Tibshirani 1996, the lasso).
+    """Add strength · Σ|w| to the loss, which makes weights sparse. The gradient at a weight of 0 is 0, as in torch.
 
-    A weight of zero has no gradient from it, as in torch.
+    Parameters
+    ----------
+    strength
+        Weight of the penalty, > 0.
+
+    References
+    ----------
+    Tibshirani 1996, *Regression Shrinkage and Selection via the Lasso*.
     """
 
     name: Literal["l1"]
@@ -32,11 +41,19 @@ class L1(_Regularizer):
 
     @torch.no_grad()
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        """Add strength · sign(w) to the gradients of weights in place."""
         torch._foreach_add_(_weights(gradients), torch._foreach_sign(_weights(parameters)), alpha=self.strength)
 
 
 class ElasticNet(_Regularizer):
-    """Add l1 · Σ|w| + l2 / 2 · Σw² to the loss; on weights, `l2` is what `weight_decay` is to ``sgd``.
+    """Add l1 · Σ|w| + l2 / 2 · Σw² to the loss.
+
+    Parameters
+    ----------
+    l1
+        Weight of the sum of absolute values, > 0.
+    l2
+        Weight of the sum of squares, > 0; the same as `weight_decay` of ``sgd``, but not for biases.
 
     References
     ----------
@@ -49,15 +66,19 @@ class ElasticNet(_Regularizer):
 
     @torch.no_grad()
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        """Add l1 · sign(w) + l2 · w to the gradients of weights in place."""
         weights, weight_gradients = _weights(parameters), _weights(gradients)
         torch._foreach_add_(weight_gradients, torch._foreach_sign(weights), alpha=self.l1)
         torch._foreach_add_(weight_gradients, weights, alpha=self.l2)
 
 
 class MaxNorm(_Regularizer):
-    """Scale each unit's incoming weights (a row of a linear layer, a filter of a convolution) down to norm `limit`.
+    """Scale the incoming weights of each unit (row of a linear layer, filter of a convolution) down to norm `limit`.
 
-    Units below the limit stay as they are.
+    Parameters
+    ----------
+    limit
+        Largest L2 norm, > 0. Units below it are unchanged.
 
     References
     ----------
@@ -69,6 +90,7 @@ class MaxNorm(_Regularizer):
 
     @torch.no_grad()
     def constrain(self, parameters: list[Tensor]) -> None:
+        """Scale units with a larger norm down in place."""
         for weight in _weights(parameters):
             weight.renorm_(2, 0, self.limit)
 

@@ -1,4 +1,4 @@
-"""How the learning rate changes while training: one small class each, named under `schedule:`."""
+"""Learning-rate schedules, selected under `schedule:`."""
 
 import math
 from bisect import bisect_right
@@ -12,51 +12,70 @@ from trainlab.component import Component, one_of
 
 
 class _Schedule(Component):
+    """Base class of schedules."""
+
     def factor(self, done: float, epochs: int) -> float:
-        """What the run's `lr` is multiplied by.
+        """Return the factor of the run's `lr`.
 
         Parameters
         ----------
         done
-            Epochs done so far, with fraction: 2.5 in the middle of the third epoch. In [0, epochs).
+            Number of epochs done, in [0, epochs), with a fraction: 2.5 in the middle of the third epoch.
         epochs
-            Epochs of the whole run.
+            Number of epochs of the run.
         """
         raise NotImplementedError
 
 
 class Constant(_Schedule):
-    """The same rate from beginning to end."""
+    """Constant learning rate."""
 
     name: Literal["constant"]
 
     def factor(self, done: float, epochs: int) -> float:
+        """Return 1."""
         return 1.0
 
 
 class Exponential(_Schedule):
-    """Multiply the rate by `gamma` after each epoch (as ``torch.optim.lr_scheduler.ExponentialLR``)."""
+    """Multiply the rate by `gamma` after each epoch, as ``torch.optim.lr_scheduler.ExponentialLR`` does.
+
+    Parameters
+    ----------
+    gamma
+        Factor per epoch, in (0, 1].
+    """
 
     name: Literal["exponential"]
     gamma: float = Field(gt=0, le=1)
 
     def factor(self, done: float, epochs: int) -> float:
+        """Return gamma to the power of the number of whole epochs done."""
         return self.gamma ** int(done)
 
 
 class Step(_Schedule):
-    """Multiply the rate by `gamma` after every `step_size` epochs (as ``torch.optim.lr_scheduler.StepLR``)."""
+    """Multiply the rate by `gamma` after every `step_size` epochs, as ``torch.optim.lr_scheduler.StepLR`` does.
+
+    Parameters
+    ----------
+    step_size
+        Number of epochs between two changes, ≥ 1.
+    gamma
+        Factor per change, in (0, 1].
+    """
 
     name: Literal["step"]
     step_size: int = Field(ge=1)
     gamma: float = Field(gt=0, le=1)
 
     def factor(self, done: float, epochs: int) -> float:
+        """Return gamma to the power of the number of changes so far."""
         return self.gamma ** (int(done) // self.step_size)
 
 
 class Cosine(_Schedule):
-    """Half a cosine from the full rate towards zero, one value an epoch (as ``CosineAnnealingLR`` with ``T_max = epochs``).
+    """Half a cosine from the full rate to zero, constant within an epoch: ``CosineAnnealingLR`` with ``T_max = epochs``.
 
     References
     ----------
@@ -66,24 +85,25 @@ class Cosine(_Schedule):
     name: Literal["cosine"]
 
     def factor(self, done: float, epochs: int) -> float:
+        """Return the cosine at the start of the epoch."""
         return (1 + math.cos(math.pi * int(done) / epochs)) / 2
 
 
 class OneCycle(_Schedule):
-    """Half a cosine up to the full rate, then half a cosine down, a new value at each step.
+    """Half a cosine up to the full rate, then half a cosine down; the rate changes at each step.
 
-    Training that has T steps ends, at ``done = epochs``, one step after its last rate was used, so the rates are those of
-    ``OneCycleLR`` with ``total_steps = T + 1`` and ``pct_start = (T · warmup + 1) / (T + 1)``: torch counts its last step as
-    the end, and the peak one step early. Momentum stays as it is.
+    In a training of T steps, ``done = epochs`` is one step after the last one, so the rates are those of ``OneCycleLR``
+    with ``total_steps = T + 1`` and ``pct_start = (T · warmup + 1) / (T + 1)``: torch counts its last step as the end, and
+    puts the peak one step earlier. Momentum is not changed.
 
     Parameters
     ----------
     warmup
-        Fraction of training that the rate rises for, in (0, 1).
+        Fraction of training in which the rate rises, in (0, 1).
     start
-        Fraction of the full rate that training starts with, in (0, 1].
+        First rate as a fraction of the full rate, in (0, 1].
     end
-        Fraction of the full rate that training comes down to, in [0, 1].
+        Last rate as a fraction of the full rate, in [0, 1].
 
     References
     ----------
@@ -97,6 +117,7 @@ class OneCycle(_Schedule):
     end: float = Field(ge=0, le=1)
 
     def factor(self, done: float, epochs: int) -> float:
+        """Return the value of the two half cosines at this point of training."""
         fraction = done / epochs
         if fraction < self.warmup:
             low, height = self.start, fraction / self.warmup
@@ -106,17 +127,17 @@ class OneCycle(_Schedule):
 
 
 class Milestones(_Schedule):
-    """The full rate at first, then the rates that are written down.
+    """A list of factors, each from a given epoch on.
 
-    ``lr: 1e-1`` with ``after: [25, 40]`` and ``factors: [0.7, 0.5]`` is a rate of 1e-1 for 25 epochs, of 7e-2 for the next
-    15 and of 5e-2 from there on.
+    ``lr: 1e-1`` with ``after: [25, 40]`` and ``factors: [0.7, 0.5]`` is a rate of 1e-1 for 25 epochs, 7e-2 for the next 15
+    and 5e-2 after that.
 
     Parameters
     ----------
     after
-        Epochs done when the rate changes, increasing, each at least 1.
+        Number of epochs done at each change: increasing, ≥ 1.
     factors
-        What the run's `lr` (not the rate before) is multiplied by from there on; above 0, as many as in `after`.
+        Factors of the run's `lr` (not of the previous rate), > 0; as many as in `after`.
     """
 
     name: Literal["milestones"]
@@ -132,6 +153,7 @@ class Milestones(_Schedule):
         return self
 
     def factor(self, done: float, epochs: int) -> float:
+        """Return the factor of the last milestone that was reached; 1 before the first."""
         return [1.0, *self.factors][bisect_right(self.after, int(done))]
 
 

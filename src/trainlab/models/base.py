@@ -1,4 +1,4 @@
-"""What every model offers to the training loop."""
+"""The interface between a model and the training loop."""
 
 from typing import Annotated
 
@@ -20,12 +20,12 @@ FilterSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]  # of a convoluti
 
 
 class Network(nn.Module):
-    """A network split in two: ``features`` of the images, and ``head``, the last linear layer, on top of them."""
+    """A network in two parts: ``features`` of the images, and ``head``, the last linear layer."""
 
     head: nn.Linear
 
     def features(self, images: Tensor) -> Tensor:
-        """Features ``[batch, head.in_features]`` of normalized images ``[batch, channels, height, width]``."""
+        """Return features ``[batch, head.in_features]`` of normalized images ``[batch, channels, height, width]``."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
@@ -35,35 +35,35 @@ class Network(nn.Module):
 
 
 class Model(Component):
-    """An architecture: its parameters, and how to build it.
+    """An architecture: its hyperparameters, and how to build it.
 
     Parameters
     ----------
     initializer
-        How the weights start; torch's own way where none is named.
+        Initializer of the weights; none for torch's own initial weights.
     """
 
     initializer: Initializer | None = None
 
     @property
     def has_head(self) -> bool:
-        """Whether the network ends in a linear layer, ``head``, on top of ``features``: some objectives need it."""
+        """Whether the network ends in a linear layer ``head``, which some objectives need."""
         return True
 
     def build(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
-        """A new network with weights drawn from torch's global generator.
+        """Return a new network with weights drawn from torch's global generator.
 
         Parameters
         ----------
         in_shape
             ``(channels, height, width)`` of one image.
         num_outputs
-            Size of the last layer's output, ≥ 1.
+            Number of outputs of the last layer, ≥ 1.
 
         Raises
         ------
         ValueError
-            Where the images are too small for the architecture.
+            If the images are too small for the architecture.
         """
         net = self.network(in_shape, num_outputs)
         if self.initializer is not None:
@@ -71,5 +71,5 @@ class Model(Component):
         return net
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
-        """The network with torch's own initial weights; each architecture's file defines it."""
+        """Return the network with torch's own initial weights; each architecture implements it."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A small convolutional network in which everything can be varied: the one of the protocol study."""
+"""A small convolutional network with adjustable size, used by the studies of architecture and training protocol."""
 
 from typing import Literal
 
@@ -12,30 +12,30 @@ from trainlab.models.base import FilterSize, Model, Network
 
 
 class Convnet(Model):
-    """Blocks of convolution, activation and 2×2 max-pooling, then a hidden layer (or none) and the last layer.
+    """Blocks of convolution, activation and 2×2 max-pooling, then an optional hidden layer and the last layer.
 
-    Every convolution keeps the size and has the same number of filters, so that `width` and `depth` can be varied one at
-    a time.
+    All convolutions preserve the size and have the same number of filters, so that `width` and `depth` can be varied
+    independently.
 
     Parameters
     ----------
     width
         Filters of each convolution, ≥ 1.
     depth
-        Number of blocks, ≥ 1. Each halves the image, so its sides must have at least 2**depth pixels.
+        Number of blocks, ≥ 1. Each halves height and width, which must be at least 2**depth pixels.
     filter_size
-        Pixels along one side of a filter; odd.
+        Height and width of a filter in pixels: odd, ≥ 1.
     hidden_dim
-        Units of the hidden layer; 0 for none.
+        Units of the hidden layer; 0 for no hidden layer.
     activation
-        After each convolution and after the hidden layer; ReLU where none is named.
+        Activation after each convolution and after the hidden layer; none for ReLU.
     batch_norm
-        Normalize after each convolution, before the activation; the convolutions then have no bias of their own.
+        Whether to normalize after each convolution, before the activation; the convolutions then have no bias.
     dropout
-        Probability in [0, 1) to drop a unit of the hidden layer or, where there is none, a feature.
+        Probability in [0, 1) of dropping a unit of the hidden layer, or a feature if there is no hidden layer.
     global_average
-        In place of the linear layers, a 1×1 convolution to the outputs, and their mean over all positions. `hidden_dim`
-        must be 0 then.
+        Whether to replace the linear layers by a 1×1 convolution to the outputs and their mean over all positions.
+        `hidden_dim` must then be 0.
 
     References
     ----------
@@ -62,17 +62,19 @@ class Convnet(Model):
 
     @property
     def has_head(self) -> bool:
+        """Whether the network ends in a linear layer ``head``."""
         return not self.global_average
 
     @property
     def receptive_field(self) -> int:
-        """Pixels along one side of the image that one unit after the last block sees.
+        """Height and width in pixels of the part of the image that affects one unit after the last block.
 
-        Block n (from 0) steps by 2**n pixels: its convolution adds filter_size − 1 steps, its pooling one more.
+        Block n (from 0) has a stride of 2**n pixels: its convolution adds filter_size − 1 strides, its pooling one.
         """
         return 1 + self.filter_size * ((1 << self.depth) - 1)
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        """Return the network with torch's own initial weights."""
         if self.global_average:
             return _AveragingConvnet(self, in_shape, num_outputs)
         return _HeadedConvnet(self, in_shape, num_outputs)
@@ -92,15 +94,17 @@ class _Blocks(Network):
         self.activation: ActivationName = model.activation or "relu"
         for n in range(1, model.depth + 1):
             inputs = channels if n == 1 else model.width
-            # Its bias would be lost in batch norm's mean.
+            # Batch norm would subtract a bias again.
             conv = nn.Conv2d(
                 inputs, model.width, model.filter_size, padding=model.filter_size // 2, bias=not model.batch_norm
             )
             norm = [nn.BatchNorm2d(model.width)] if model.batch_norm else []
-            self.add_module(f"block{n}", nn.Sequential(conv, *norm))  # by name: a layer of its own in statistics
+            self.add_module(
+                f"block{n}", nn.Sequential(conv, *norm)
+            )  # a direct child, so that statistics report it as one layer
 
     def maps(self, images: Tensor) -> Tensor:
-        """``[batch, width, height / 2**depth, width / 2**depth]``, rounded down, of the images."""
+        """Return feature maps ``[batch, width, height / 2**depth, width / 2**depth]``, sizes rounded down."""
         x = images
         for n in range(1, self.depth + 1):
             x = activate_and_pool(self.get_submodule(f"block{n}")(x), self.activation)
@@ -123,14 +127,14 @@ class _HeadedConvnet(_Blocks):
 
 
 class _AveragingConvnet(_Blocks):
-    """It has no ``head``: its model says so in ``has_head``."""
+    """Network with a global average; it has no ``head``."""
 
     def __init__(self, model: Convnet, in_shape: tuple[int, int, int], num_outputs: int) -> None:
         super().__init__(model, in_shape)
         self.conv = nn.Conv2d(model.width, num_outputs, 1)
 
     def features(self, images: Tensor) -> Tensor:
-        """``[batch, width]``: the means of what the last convolution sees."""
+        """Return the mean input of the last convolution, ``[batch, width]``."""
         return self._dropped(images).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:

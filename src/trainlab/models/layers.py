@@ -1,4 +1,4 @@
-"""The steps between layers, in the cheapest order that computes the same function."""
+"""Operations between layers, in the cheapest order that computes the same function."""
 
 import numpy as np
 import torch
@@ -7,18 +7,26 @@ from torch import Tensor
 
 
 def relu_dropout_pool(x: Tensor, *, dropout: float = 0.0, pool: bool = False, training: bool) -> Tensor:
-    """ReLU, then dropout, then (where asked) 2×2 max-pooling of a convolution's output ``[batch, channels, height, width]``.
+    """Return ReLU, then dropout, then 2×2 max-pooling of a convolution's output ``[batch, channels, height, width]``.
 
-    On a CPU dropout's rate is rounded to a multiple of 1/256 (below 1/512 nothing is dropped), and ``x`` is overwritten
-    while training with dropout: it must be an output that no other layer reads and that its own layer does not need for
-    its gradient (a convolution's is such).
+    ReLU and max-pooling commute, so pooling comes first and leaves ReLU a quarter of the work. A dropped element is zero
+    when it reaches the ReLU, whose gradient at zero is zero, so dropout needs no backward pass.
 
-    ReLU and max-pooling commute, so pooling goes first and ReLU has a quarter of the work. A dropped element is zero
-    when it reaches the ReLU, whose gradient there is zero, so dropping needs no backward pass of its own.
+    Parameters
+    ----------
+    x
+        On a CPU it is overwritten in training with dropout. No other layer may read it, and its own layer must not need it
+        for its gradient (a convolution does not).
+    dropout
+        Probability in [0, 1) of dropping an element. On a CPU it is rounded to a multiple of 1/256.
+    pool
+        Whether to max-pool.
+    training
+        Whether to apply dropout.
     """
     if not (training and dropout):
         return F.relu(_pool(x, pool))
-    if x.device.type != "cpu":  # there, torch's own dropout is one quick kernel
+    if x.device.type != "cpu":  # torch's dropout is one fast kernel there
         return _pool(F.dropout(F.relu(x), dropout), pool)
     kept = _drop_in_place(x.detach(), dropout)
     return F.relu(_pool(x, pool)) * (256 / kept)
@@ -29,20 +37,19 @@ def _pool(x: Tensor, pool: bool) -> Tensor:
 
 
 def _drop_in_place(x: Tensor, dropout: float) -> int:
-    """Zero each element with probability ``1 - kept / 256``, and return ``kept``.
+    """Set each element to zero with probability ``1 - kept / 256``, and return ``kept``.
 
-    One random byte an element, out of whole 64-bit words (fewer bits of a word would not be equally random), by a
-    generator that is twice as quick as torch's and is seeded by it. The mask is ANDed onto the elements' bits, which is
-    quicker than to multiply.
+    Each element takes one byte of a random 64-bit word, from a generator that is twice as fast as torch's and seeded by it.
+    The mask is combined with the elements' bits by AND, which is faster than a multiplication.
     """
     kept = max(1, round(256 * (1 - dropout)))
-    if kept == 256:  # which a byte cannot be compared with
+    if kept == 256:  # does not fit in a byte, and drops nothing
         return kept
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw((x.numel() + 7) // 8)
     mask = torch.from_numpy(words.view(np.uint8)[: x.numel()])
-    mask = mask.lt_(kept).view(torch.int8).neg_()  # 0 or -1, in place: all bits clear, or all set
+    mask = mask.lt_(kept).view(torch.int8).neg_()  # 0 or -1 in place: no bits, or all bits
     bits = x.view(torch.int32 if x.element_size() == 4 else torch.int16)
-    flat = bits.permute(0, 2, 3, 1) if x.dim() == 4 else bits  # channels-last: a dense row of numbers in memory
+    flat = bits.permute(0, 2, 3, 1) if x.dim() == 4 else bits  # the order of channels-last memory
     flat.bitwise_and_(mask.view(flat.shape))
     return kept

@@ -1,4 +1,4 @@
-"""Two large convolutions and one linear layer: the network that the training objectives are compared on."""
+"""Two large convolutions and one linear layer: the model of the suite of training objectives."""
 
 from typing import Literal
 
@@ -9,14 +9,15 @@ from trainlab.models.base import Model, Network
 
 
 class Shallow(Model):
-    """Convolution of 64 7×7 filters, convolution of 64 8×8 filters with stride 4, each with LeakyReLU; then the last layer.
+    """Convolution with 64 7×7 filters, convolution with 64 8×8 filters and stride 4, each with LeakyReLU; then the last layer.
 
-    On CIFAR-10 the last layer sees 64·8·8 features; with 10 outputs it has 312,650 parameters.
+    On CIFAR-10 the last layer has 64·8·8 inputs, and the network with 10 outputs has 312,650 parameters.
     """
 
     name: Literal["shallow"]
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        """Return the network with torch's own initial weights."""
         return _ShallowNetwork(in_shape, num_outputs)
 
 
@@ -36,5 +37,5 @@ class _ShallowNetwork(Network):
 
 
 def _after_stride(size: int) -> int:
-    """Pixels along one side that the second convolution leaves."""
+    """Return the height or width after the second convolution."""
     return (size + 2 * 3 - 8) // 4 + 1

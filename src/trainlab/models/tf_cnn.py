@@ -16,9 +16,9 @@ class TfCnn(Model):
     Parameters
     ----------
     dropout_conv
-        Probability in [0, 1) to drop an activation after each convolution.
+        Probability in [0, 1) of dropping an activation after each convolution.
     dropout_dense
-        Probability in [0, 1) to drop an activation after the hidden layer.
+        Probability in [0, 1) of dropping an activation after the hidden layer.
 
     References
     ----------
@@ -30,6 +30,7 @@ class TfCnn(Model):
     dropout_dense: float = Field(default=0, ge=0, lt=1)
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        """Return the network with torch's own initial weights."""
         return _TfCnnNetwork(self, in_shape, num_outputs)
 
 
@@ -55,5 +56,5 @@ class _TfCnnNetwork(Network):
 
 
 def _after_convolutions(size: int) -> int:
-    """Pixels along one side that are left: each convolution takes 2, each pooling halves."""
+    """Return the height or width after the convolutions: each subtracts 2, each pooling halves."""
     return ((size - 2) // 2 - 2) // 2 - 2

@@ -1,4 +1,4 @@
-"""One convolution, one hidden layer, one last layer: the smallest network with each kind."""
+"""One convolution, one hidden layer and the last layer."""
 
 from typing import Literal
 
@@ -10,18 +10,18 @@ from trainlab.models.base import FilterSize, Model, Network
 
 
 class ThreeLayer(Model):
-    """Convolution that keeps the size, activation, 2×2 max-pooling; hidden layer, activation; last layer.
+    """Size-preserving convolution, activation, 2×2 max-pooling; hidden layer, activation; last layer.
 
     Parameters
     ----------
     num_filters
-        Of the convolution, ≥ 1.
+        Number of filters of the convolution, ≥ 1.
     filter_size
-        Pixels along one side of a filter; odd.
+        Height and width of a filter in pixels: odd, ≥ 1.
     hidden_dim
         Units of the hidden layer, ≥ 1.
     activation
-        After the convolution and after the hidden layer; ReLU where none is named.
+        Activation after the convolution and after the hidden layer; none for ReLU.
 
     References
     ----------
@@ -35,6 +35,7 @@ class ThreeLayer(Model):
     activation: Literal[ActivationName, None] = None
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
+        """Return the network with torch's own initial weights."""
         return _ThreeLayerNetwork(self, in_shape, num_outputs)
 
 

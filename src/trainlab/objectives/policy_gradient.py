@@ -1,4 +1,4 @@
-"""Learn which class to choose from the reward of one chosen class, by the policy gradient with a baseline."""
+"""Learn a policy over the classes from the reward of one sampled class (policy gradient)."""
 
 from typing import Literal
 
@@ -11,18 +11,18 @@ from trainlab.objectives.base import Draws, Logs, Objective
 
 
 class PolicyGradient(Objective):
-    """REINFORCE, with a learned baseline where asked, and a bonus for entropy.
+    """REINFORCE with an entropy bonus and an optional learned baseline.
 
-    The first outputs are logits of the policy, the probability of choosing each class. One class is chosen by it; it earns
-    1 if it is the label and 0 otherwise. The label itself is never shown to the loss.
+    The first outputs are logits of the policy, the probability of choosing each class. One class is sampled from it per
+    image; the reward is 1 if it is the label and 0 otherwise. The label affects the loss only through the reward.
 
     Parameters
     ----------
     entropy_weight
-        Nats of loss that a nat of the policy's entropy is worth, ≥ 0: keeps it from settling on one class too soon.
+        Weight of the policy's entropy, which is subtracted from the loss, ≥ 0. It delays the collapse to one class.
     baseline
-        Whether one output more predicts, through a sigmoid, the reward to expect for this image: subtracted from the
-        reward, it leaves the gradient's expectation as it is and lowers its variance.
+        Whether one more output predicts, through a sigmoid, the expected reward of each image. Subtracted from the reward,
+        it reduces the variance of the gradient and leaves its expectation unchanged.
 
     References
     ----------
@@ -35,31 +35,31 @@ class PolicyGradient(Objective):
     baseline: bool = False
 
     def num_outputs(self, num_classes: int) -> int:
-        """One more than the classes where the last predicts the baseline."""
+        """Return the number of classes, plus one for the baseline."""
         return num_classes + self.baseline
 
     def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
-        """Gumbel noise (``[batch, classes]``): log-probabilities plus it have their argmax at a draw from the policy."""
+        """Return ``gumbel``: noise ``[batch, classes]``; the argmax of it plus log-probabilities is a sample of the policy."""
         uniform = torch.rand(batch, num_classes, device=generator.device, generator=generator)
-        tiny = torch.finfo(uniform.dtype).tiny  # `rand` may give 0
+        tiny = torch.finfo(uniform.dtype).tiny  # `rand` may return 0
         return {"gumbel": -torch.log(-torch.log(uniform.clamp(min=tiny)))}
 
     def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
-        """The policy's surrogate loss, plus the baseline's binary cross entropy, minus the entropy's bonus.
+        """Return the policy's surrogate loss, plus the baseline's binary cross entropy, minus the entropy bonus.
 
         Parameters
         ----------
         outputs
-            The policy's logits, ``[batch, classes]``; with a baseline, its logit in a column more.
+            The policy's logits, ``[batch, classes]``; with a baseline, one more column with its logit.
         labels
             Class indices, ``[batch]``, int64.
         draws
-            What :meth:`draw` returned for this batch.
+            Random numbers from :meth:`draw`.
 
         Returns
         -------
         loss
-            Scalar, mean over the batch. Its gradient in the policy is (V − R)·∇log π(a), V held constant (0 without a
+            Scalar, mean over the batch. Its gradient in the policy is (V − R)·∇log π(a), with V held constant (0 without a
             baseline).
         logs
             ``reward`` (mean, in [0, 1]) and ``entropy`` (mean, in nats); with a baseline ``baseline`` (mean, in [0, 1])
@@ -97,5 +97,5 @@ class PolicyGradient(Objective):
         return gradient / len(labels)
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """The policy's logits."""
+        """Return the policy's logits."""
         return outputs[:, :-1] if self.baseline else outputs

@@ -1,4 +1,4 @@
-"""Tell the label from a few sampled classes instead of from all: softmax cross entropy for very many classes."""
+"""Softmax cross entropy over a few sampled classes, for data with very many classes."""
 
 import math
 from typing import ClassVar, Literal
@@ -10,20 +10,20 @@ from torch import Generator, Tensor, nn
 
 from trainlab.objectives.base import Draws, Logs, Objective
 
-REJECTED = 1e6  # how far the score of a sample that is the label itself is lowered: its probability becomes 0
+REJECTED = 1e6  # subtracted from the score of a sample that equals the label, so that its probability becomes 0
 
 
 class SampledSoftmax(Objective):
-    """Softmax cross entropy over the label and a few classes drawn uniformly, shared by the batch.
+    """Softmax cross entropy over the label and a few uniformly drawn classes, which all images of a batch share.
 
-    Each sample's score is raised by log(classes − 1) − log(samples that are not the label), so that the sampled sum
-    estimates the sum over all other classes. A sample equal to the label is rejected; a row whose samples are all
-    rejected has loss 0.
+    log(classes − 1) − log(number of samples that are not the label) is added to the score of each sample, so that the sum
+    over the samples estimates the sum over all other classes. A sample equal to the label is rejected; an image whose
+    samples are all rejected has a loss of 0.
 
     Parameters
     ----------
     n_samples
-        Classes drawn a step, with replacement, ≥ 1.
+        Number of classes drawn per step, with replacement, ≥ 1.
 
     References
     ----------
@@ -36,11 +36,11 @@ class SampledSoftmax(Objective):
     n_samples: int = Field(ge=1)
 
     def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
-        """The sampled classes (``[n_samples]``, class indices), the same for every image of the batch."""
+        """Return ``samples``: class indices ``[n_samples]``, the same for all images of the batch."""
         return {"samples": torch.randint(num_classes, (self.n_samples,), device=generator.device, generator=generator)}
 
     def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
-        """Mean over the batch of the cross entropy of the label against label and samples.
+        """Return the mean cross entropy of the label against label and samples.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class SampledSoftmax(Objective):
         labels
             Class indices, ``[batch]``, int64.
         draws
-            What :meth:`draw` returned for this step.
+            Random numbers from :meth:`draw`.
 
         Returns
         -------
@@ -65,14 +65,14 @@ class SampledSoftmax(Objective):
     def loss_from_features(
         self, features: Tensor, head: nn.Linear, labels: Tensor, draws: Draws
     ) -> tuple[Tensor, Logs]:
-        """The same loss from the input of the last layer, of which it computes only the rows that it needs.
+        """Return the same loss from the input of the last layer, of which only the needed rows are computed.
 
         Parameters
         ----------
         features
             ``[batch, head.in_features]``.
         head
-            The last layer, with one output a class.
+            The last layer, with one output per class.
         labels, draws
             As for :meth:`loss`.
         """

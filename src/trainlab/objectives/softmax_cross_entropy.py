@@ -1,4 +1,4 @@
-"""Maximize the probability of the label: the default of classification."""
+"""Maximize the log-probability of the label."""
 
 from typing import Literal
 
@@ -11,13 +11,13 @@ from trainlab.objectives.base import Draws, Logs, Objective
 class SoftmaxCrossEntropy(Objective):
     """Softmax cross entropy.
 
-    The model's outputs are logits of the classes. The gradient in the outputs is (softmax(outputs) − onehot(label)) / batch.
+    The model's outputs are logits of the classes. The gradient in them is (softmax(outputs) − onehot(label)) / batch.
     """
 
     name: Literal["softmax_cross_entropy"]
 
     def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
-        """Mean over the batch of −log softmax(outputs)[label].
+        """Return the mean over the batch of −log softmax(outputs)[label].
 
         Parameters
         ----------
@@ -26,7 +26,7 @@ class SoftmaxCrossEntropy(Objective):
         labels
             Class indices, ``[batch]``, int64.
         draws
-            Nothing: this objective draws no random numbers.
+            Not used.
 
         Returns
         -------

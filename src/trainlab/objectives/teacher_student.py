@@ -1,4 +1,4 @@
-"""Learn from another model's probabilities beside the label: distillation."""
+"""Learn from the label and from another model's probabilities (distillation)."""
 
 from typing import ClassVar, Literal
 
@@ -19,10 +19,10 @@ class TeacherStudent(Objective):
     Parameters
     ----------
     alpha
-        Weight in [0, 1] of the teacher; 0 is softmax cross entropy.
+        Weight of the teacher, in [0, 1]; 0 is softmax cross entropy.
     temperature
-        What teacher's and student's logits are divided by in the teacher's part, > 0. That part is multiplied by
-        temperature², so that its gradient keeps its size.
+        Divisor of the teacher's and the student's logits in the teacher's part, > 0. That part is multiplied by
+        temperature², which preserves the size of its gradient.
 
     References
     ----------
@@ -35,7 +35,7 @@ class TeacherStudent(Objective):
     temperature: float = Field(gt=0)
 
     def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
-        """Mean over the batch of the mixed cross entropy, less the entropies that make it a divergence at temperature 1.
+        """Return the mean mixed cross entropy, minus the entropies that make it a divergence at temperature 1.
 
         Parameters
         ----------
@@ -52,8 +52,8 @@ class TeacherStudent(Objective):
         loss
             Scalar, in nats.
         logs
-            ``teacher_agreement`` and ``label_agreement``: how often the student's prediction is the teacher's, and the
-            label, in [0, 1].
+            ``teacher_agreement`` and ``label_agreement``: fraction of images for which the student predicts the class
+            that the teacher predicts, and the label, in [0, 1].
         """
         scale = self.temperature**2
         teacher = draws["teacher_outputs"].detach()

@@ -1,4 +1,4 @@
-"""Learn the value of each class from the reward of one chosen class (a contextual bandit)."""
+"""Learn the expected reward of each class from the reward of one chosen class (contextual bandit)."""
 
 from typing import Literal
 
@@ -13,16 +13,16 @@ from trainlab.objectives.base import Draws, Logs, Objective
 class ValueFunction(Objective):
     """Value-function estimation with an epsilon-greedy policy.
 
-    The model's outputs are logits of the expected reward of each class. For each image one class is chosen, it earns
-    1 if it is the label and 0 otherwise, and only its value is trained. The label itself is never shown to the loss.
+    The model's outputs are logits of the expected reward of each class. One class is chosen per image; the reward is 1 if
+    it is the label and 0 otherwise, and only its value is trained. The label affects the loss only through the reward.
 
     Parameters
     ----------
     epsilon
-        Probability in [0, 1] of choosing a class uniformly instead of the one with the highest value.
+        Probability in [0, 1] of choosing a class uniformly at random instead of the class with the highest value.
     consistent
-        Whether the values of all classes sum to one, as the chances of earning the one reward that there is do: value
-        c is softmax(outputs)[c] then, in place of sigmoid(outputs[c]).
+        Whether the values of all classes sum to one, as the expected rewards of a single label do: the value of class c is
+        then softmax(outputs)[c] instead of sigmoid(outputs[c]).
 
     References
     ----------
@@ -34,7 +34,7 @@ class ValueFunction(Objective):
     consistent: bool = False
 
     def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
-        """Where to explore (``[batch]``, uniform in [0, 1)) and what to choose there (``[batch]``, class indices)."""
+        """Return ``explore`` (``[batch]``, uniform in [0, 1)) and ``choice`` (``[batch]``, class indices)."""
         device = generator.device
         return {
             "explore": torch.rand(batch, device=device, generator=generator),
@@ -42,16 +42,16 @@ class ValueFunction(Objective):
         }
 
     def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
-        """Binary cross entropy of the chosen class's value against its reward.
+        """Return the binary cross entropy of the chosen class's value against its reward.
 
         Parameters
         ----------
         outputs
-            Value logits (or, where consistent, their logits together), ``[batch, classes]``.
+            Logits of the values (logits of a softmax if consistent), ``[batch, classes]``.
         labels
             Class indices, ``[batch]``, int64.
         draws
-            What :meth:`draw` returned for this batch.
+            Random numbers from :meth:`draw`.
 
         Returns
         -------
@@ -62,7 +62,9 @@ class ValueFunction(Objective):
         """
         explore = draws["explore"] < self.epsilon
         greedy = outputs.detach().argmax(1)
-        chosen = torch.where(explore, draws["choice"], greedy)[:, None]  # `where`, not `if`: stays capturable
+        chosen = torch.where(explore, draws["choice"], greedy)[
+            :, None
+        ]  # `where` and not `if`, which would wait for a GPU
         reward = (chosen.squeeze(1) == labels).to(outputs.dtype)
         value = outputs.gather(1, chosen).squeeze(1)
         if self.consistent:  # the logit of softmax(outputs)[chosen]

@@ -1,0 +1,1 @@
+"""Training: the loop, checks before it, the model file, and progress."""

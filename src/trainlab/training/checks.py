@@ -1,7 +1,7 @@
-"""What to look at before training: does this network start sanely, is its gradient right, can it learn at all?
+"""Checks of a run before it is trained: initial loss, gradients, overfitting of a small set, and the run's own objective.
 
-The order is that of Karpathy 2019, *A Recipe for Training Neural Networks*, and of CS231n, *Learning and Evaluation*:
-initial loss, gradient check, overfit a small set; and the statistics of each layer at the start.
+They follow Karpathy 2019, *A Recipe for Training Neural Networks*, and CS231n, *Learning and Evaluation*. Statistics of
+each layer at initialization are reported with them.
 """
 
 import math
@@ -30,30 +30,42 @@ from trainlab.training.inference import BATCH, outputs_of
 from trainlab.training.loop import Row
 from trainlab.training.model_file import TrainedModel
 
-IMAGES = 1000  # that the initial loss is taken on
-DRAWS = 16  # of the objective's random numbers, to average over
-SMALL = 100  # images that any network worth training can learn by heart
+IMAGES = 1000  # for the initial loss
+DRAWS = 16  # of the objective's random numbers, for the mean initial loss
+SMALL = 100  # images that a network must be able to memorize
 GRADIENT_IMAGES = 4
 GRADIENT_STEPS = (1e-7, 1e-8)  # of numeric gradients; the second is tried if a ReLU has its kink within the first
-WINDOW = 5  # epochs whose mean accuracy is compared
-FALL = 0.1  # of its first value, that a loss must fall
+WINDOW = 5  # first and last epochs whose mean accuracies are compared
+FALL = 0.1  # required decrease of a loss, as a fraction of its first value
 NEARLY_ALL = 0.99  # accuracy that leaves no room for a gain
-SURE = 4  # standard errors of two such means that a gain must exceed, so that it is no luck
+SURE = 4  # required gain in standard errors, so that chance is no explanation
 
 CAUSES: dict[str, str] = {
     "initial_loss": "an initializer with too large weights, inputs that are not standardized, a loss with the wrong sign or"
-    " over other labels; where the initializer is meant to do that, raise checks.initial_loss_tolerance",
-    "gradients": "a tensor changed in place, a detached part of the loss, a layer with a wrong backward",
-    "overfit": "dead units (look at the layers' statistics), weights that start at zero or far too large, a rate that is far"
-    " too high or low (checks.overfit_lr), labels that do not belong to their images",
-    "objective": "a loss with the wrong sign, labels that do not belong to their images, a rate that is far too high or low"
+    " of other labels; if the initializer is meant to do that, raise checks.initial_loss_tolerance",
+    "gradients": "a tensor changed in place, a detached part of the loss, a layer with a wrong backward pass",
+    "overfit": "dead units (see the layers' statistics), weights that start at zero or far too large, a learning rate that is"
+    " far too high or low (checks.overfit_lr), labels of other images",
+    "objective": "a loss with the wrong sign, labels of other images, a learning rate that is far too high or low"
     " (checks.overfit_lr)",
 }
 
 
 @dataclass(frozen=True)
 class Result:
-    """One check: what was expected, what was seen, whether that is as it should be."""
+    """The result of one check.
+
+    Parameters
+    ----------
+    name
+        Name of the check.
+    expected, seen
+        The expected and the measured number.
+    passed
+        Whether the check passed.
+    says
+        Both in words.
+    """
 
     name: CheckName
     expected: float
@@ -68,12 +80,14 @@ class Layer:
 
     Parameters
     ----------
+    name
+        Name of the layer in the network.
     mean, std
-        Of its outputs, before the activation function, over the images.
+        Mean and standard deviation of its outputs over the images, before the activation function.
     never_positive
-        Share of its units (filters) that no image makes positive: dead, where a ReLU follows.
+        Fraction of its units (filters) whose output is positive for no image: dead if a ReLU follows.
     gradient_mean, gradient_std
-        Of the gradient of the run's loss in its weights.
+        Mean and standard deviation of the gradient of the run's loss in its weights.
     """
 
     name: str
@@ -86,7 +100,23 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """All checks of one run."""
+    """Results of all checks of one run.
+
+    Parameters
+    ----------
+    run
+        Name of the run.
+    results
+        Results of the checks, in their order.
+    layers
+        Statistics of the layers, in the order of the forward pass.
+    layer_images
+        Number of images that these statistics were computed for.
+    expected_to_fail
+        Names of the checks that this run is meant to fail.
+    because
+        Why this run is checked with values of its own.
+    """
 
     run: str
     results: list[Result]
@@ -96,7 +126,7 @@ class Report:
     because: str = ""
 
     def save(self, path: Path) -> None:
-        """Write everything as JSON; numbers with six significant digits."""
+        """Write all results as JSON, with six significant digits; numbers that are not finite as strings."""
         record = {
             "passed": not self.problems(),
             **({"because": self.because} if self.because else {}),
@@ -109,7 +139,7 @@ class Report:
         write_json(path, _rounded(record))
 
     def problems(self) -> list[str]:
-        """One line for each check that did not end as it should."""
+        """Return one line per check whose result is not the expected one."""
         lines = []
         for result in self.results:
             if not result.passed and result.name not in self.expected_to_fail:
@@ -124,7 +154,13 @@ class Report:
         return lines
 
     def raise_problems(self) -> None:
-        """Raise a UserError where a check did not end as it should."""
+        """Raise an error if there are :meth:`problems`.
+
+        Raises
+        ------
+        UserError
+            With one line per problem.
+        """
         if problems := self.problems():
             raise UserError("\n".join(problems))
 
@@ -137,11 +173,11 @@ def check(config: RunConfig, expects: CheckConfig, images: Dataset, teacher: Tra
     config
         The run.
     expects
-        What its checks expect.
+        Expected results.
     images
-        The training images.
+        Training images.
     teacher
-        The model that it learns from, where it is a student.
+        Model of the teacher, if the run is a student.
     """
     some, few = (_sample(images, count, config.seed) for count in (IMAGES, SMALL))
     of_some, of_few = (None if teacher is None else teacher.scores(part) for part in (some, few))
@@ -168,7 +204,7 @@ def check(config: RunConfig, expects: CheckConfig, images: Dataset, teacher: Tra
 
 
 def layers_at_start(config: RunConfig, images: Dataset) -> list[Layer]:
-    """Statistics of each layer of a run that is no student, as :func:`check` reports them."""
+    """Return the statistics of each layer of a run without a teacher, as :func:`check` reports them."""
     with _at_start(config, images) as (net, place):
         batches = Batches(_sample(images, IMAGES, config.seed), inputs=config.inputs, device=place)
         return _layers(config, net, batches, None)
@@ -176,14 +212,14 @@ def layers_at_start(config: RunConfig, images: Dataset) -> list[Layer]:
 
 @contextmanager
 def _at_start(config: RunConfig, images: Dataset) -> Iterator[tuple[Network, torch.device]]:
-    """The run's network as training starts it, and its device; torch's random numbers afterwards are as if it had not been."""
+    """Yield the run's network as training starts it, and its device. torch's global random state is restored."""
     place = devices.prepare(config.device, config.threads)
     with devices.seeded(config.seed, place):
         yield loop.build(config, images, place), place
 
 
 def _sample(images: Dataset, count: int, seed: int) -> Dataset:
-    """This many of the images, the same share of each class."""
+    """Return this many of the images, the same fraction of each class."""
     positions = stratified(images.labels, min(count, len(images.labels)), np.random.default_rng(seed))
     return replace(images, images=images.images[positions], labels=images.labels[positions])
 
@@ -201,7 +237,7 @@ def _initial_loss(
         at_zero,
         seen,
         abs(seen - at_zero) <= tolerance,
-        f"the loss starts at {seen:.3f} (outputs of standard deviation {float(outputs.float().std()):.2g}), and should be"
+        f"the loss starts at {seen:.3f} (outputs of standard deviation {float(outputs.std()):.2g}), and should be"
         f" within {tolerance:g} of {at_zero:.3f}, its value at zero outputs",
     )
 
@@ -278,12 +314,13 @@ def _gradients_agree(loss: Callable[..., Tensor], parameters: tuple[Tensor, ...]
 
 
 def _overfit(config: RunConfig, expects: CheckConfig, images: Dataset) -> Result:
+    """Check whether the network can memorize these images, with softmax cross entropy whatever its objective."""
     plain = {"objective": SoftmaxCrossEntropy(name="softmax_cross_entropy"), "teacher": ""}
     target = expects.overfit_accuracy
     rows = _history(config.model_copy(update=plain), images, None, lambda rows: rows[-1]["train_accuracy"] >= target)
     best = max(row["train_accuracy"] for row in rows)
     says = (
-        f"{len(images.labels)} images, rate {config.lr:g}, {config.epochs} epochs of softmax cross entropy reach an accuracy"
+        f"{config.epochs} epochs of softmax cross entropy on {len(images.labels)} images with lr {config.lr:g} reach an accuracy"
         f" of {best:.0%}, and should reach {target:.0%}"
     )
     return Result("overfit", target, best, best >= target, says)
@@ -316,7 +353,7 @@ def _objective(config: RunConfig, images: Dataset, teacher_outputs: np.ndarray |
 
     rows = _history(config, images, teacher_outputs, lambda rows: not missing(rows))
     problems = missing(rows)
-    says = f"{len(images.labels)} images, its own loss, {len(rows)} epochs: {', '.join(problems) or 'it learns'}"
+    says = f"{len(rows)} epochs of its own loss on {len(images.labels)} images: {', '.join(problems) or 'it learns'}"
     return Result("objective", 0.0, float(len(problems)), not problems, says)
 
 
@@ -325,13 +362,13 @@ def _mean(rows: list[Row], column: str) -> float:
 
 
 class _Enough(Exception):
-    """Raised to end a training whose question is answered."""
+    """Raised to end a training whose result is known."""
 
 
 def _history(
     config: RunConfig, images: Dataset, teacher_outputs: np.ndarray | None, enough: Callable[[list[Row]], bool]
 ) -> list[Row]:
-    """The history of a training on these images, up to the epoch where that is enough."""
+    """Return the history of a training on these images, up to the epoch in which ``enough`` returns True."""
     rows: list[Row] = []
 
     def on_epoch(row: Row) -> None:
@@ -349,7 +386,7 @@ def _without_dropout(model: Model) -> Model:
 
 
 def _layers(config: RunConfig, net: Network, batches: Batches, teacher: Tensor | None) -> list[Layer]:
-    """Statistics of every convolution and linear layer, in the order in which images pass through."""
+    """Return the statistics of every convolution and linear layer, in the order of the forward pass."""
     outputs: dict[str, Tensor] = {}
     named = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
 
@@ -376,5 +413,5 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON knows no infinity
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)  # JSON has no infinity
     return value

@@ -1,4 +1,4 @@
-"""The history of a run: one row an epoch and replica, on disk after each epoch, so that plots can follow a run."""
+"""The history of a run: one row per epoch and replica, written after each epoch, so that plots can follow training."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from trainlab.training.loop import Row
 
 
 class History:
-    """Rows so far, rewritten whole after each epoch.
+    """A CSV file that is rewritten completely with each new row.
 
     Parameters
     ----------

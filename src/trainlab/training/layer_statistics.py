@@ -1,13 +1,13 @@
-"""What a step does to each layer: the norm of its gradient, and how far it moves its weights relative to their size."""
+"""Statistics of each layer per step: the norm of its gradient, and the ratio of its update to its weights."""
 
 import torch
 from torch import Tensor, nn
 
-TINY = 1e-12  # weights that are all zero are moved infinitely far
+TINY = 1e-12  # smallest divisor, for weights that are all zero
 
 
 class LayerStatistics:
-    """Means over the steps of an epoch, by layer: the network's direct children.
+    """Means over the steps of an epoch, per layer: a direct child of the network.
 
     Call :meth:`before` and :meth:`after` around each optimizer's step, and :meth:`row` at the end of an epoch.
 
@@ -24,13 +24,13 @@ class LayerStatistics:
         self._steps = 0
 
     def before(self, gradients: list[Tensor]) -> None:
-        """Note the gradients that the optimizer is about to use, and where the weights are."""
+        """Record the gradients that the optimizer will use, and the weights."""
         self._gradients = _squares(gradients)
         self._weights = _squares(self._parameters)
         self._copies = [parameter.clone() for parameter in self._parameters]
 
     def after(self) -> None:
-        """Note where the weights went."""
+        """Record the changed weights."""
         moved = _squares(list(torch._foreach_sub(self._parameters, self._copies)))
         self._steps += 1
         for layer in dict.fromkeys(self._layers):
@@ -43,7 +43,13 @@ class LayerStatistics:
             self._add(f"update_ratio.{layer}", change / weight.clamp(min=TINY))
 
     def row(self) -> dict[str, float]:
-        """``gradient_norm.LAYER`` and ``update_ratio.LAYER`` (‖change‖ / ‖weights‖, about 1e-3 in healthy training)."""
+        """Return the means since the last call and start anew.
+
+        Returns
+        -------
+        dict
+            ``gradient_norm.LAYER``, and ``update_ratio.LAYER``: ‖update‖ / ‖weights‖, about 1e-3 in healthy training.
+        """
         means = {name: float(total) / self._steps for name, total in self._sums.items()}
         self._sums, self._steps = {}, 0
         return means

@@ -1,4 +1,4 @@
-"""How a training run shows itself while it works: a live bar in a terminal, one plain line an epoch elsewhere."""
+"""Progress of training: a live bar in a terminal, and one line per epoch."""
 
 import sys
 import time
@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 
 from trainlab.training.loop import Row, Step
 
-REFRESH = 0.25  # seconds between two looks at the loss, each of which makes a GPU wait
+REFRESH = 0.25  # seconds between two readings of the loss, because each waits for a GPU
 
 
 class _LiveBar:
-    """A console and, where it is a terminal, a live bar below what is printed; use it as a context."""
+    """A console and, if it is a terminal, a live bar below the printed lines; a context manager."""
 
     def __init__(self, console: Console | None, *columns: ProgressColumn) -> None:
         self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -35,16 +35,18 @@ class _LiveBar:
 
 
 class TrainingProgress(_LiveBar):
-    """Give :meth:`step` and :meth:`epoch` to :func:`trainlab.training.train`; use it as a context.
+    """Progress of one run; a context manager.
+
+    :func:`trainlab.training.loop.train` calls :meth:`step` and :meth:`epoch`.
 
     Parameters
     ----------
     run
-        The run's name.
+        Name of the run.
     epochs, replicas
-        Of the whole run.
+        Number of epochs and replicas of the run.
     console
-        Where to show it; standard output by default.
+        Where to print; standard output by default.
     """
 
     def __init__(self, run: str, *, epochs: int, replicas: int, console: Console | None = None) -> None:
@@ -54,11 +56,11 @@ class TrainingProgress(_LiveBar):
         if self._bar:
             self._task = self._bar.add_task(self._title(0, 0), total=None, numbers="")
         self._epoch_began = self._looked = time.perf_counter()
-        self._epoch_images = self.images = 0  # trained on in this epoch, and in all
+        self._epoch_images = self.images = 0  # trained on in this epoch, and in total
         self._accuracy = ""
 
     def step(self, step: Step) -> None:
-        """Count a step; show the loss a few times a second."""
+        """Count a step; show the loss a few times per second."""
         self._epoch_images += step.images
         self.images += step.images
         now = time.perf_counter()
@@ -74,7 +76,7 @@ class TrainingProgress(_LiveBar):
         )
 
     def epoch(self, row: Row) -> None:
-        """Print the epoch's line."""
+        """Print the line of an epoch."""
         now = time.perf_counter()
         scored = [name for name in ("validation", "test") if f"{name}_accuracy" in row]
         self._accuracy = "".join(f"{name} {row[f'{name}_accuracy']:.1%}  " for name in scored)
@@ -98,12 +100,12 @@ class TrainingProgress(_LiveBar):
 
 
 class SearchProgress(_LiveBar):
-    """A line a trial, and in a terminal a live bar of the one that is trained; use it as a context.
+    """Progress of a search: one line per trial, and in a terminal a live bar of the current one; a context manager.
 
     Parameters
     ----------
     console
-        Where to show it; standard output by default.
+        Where to print; standard output by default.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -113,7 +115,7 @@ class SearchProgress(_LiveBar):
         self._epochs = 1
 
     def trial(self, title: str, epochs: int) -> None:
-        """Begin a trial."""
+        """Start a trial."""
         self._epochs = epochs
         if self._bar:
             self._bar.reset(self._task, description=title, total=None)
