@@ -187,9 +187,7 @@ CHANGES: dict[str, tuple[Callable[[Checkout], None], set[str]]] = {
         {"max_norm"},
     ),
     "a function of all regularizers": (
-        lambda c: c.edit(
-            "regularizers.py", "return [p for p in parameters if p.dim() >= 2]", "return list(parameters)"
-        ),
+        lambda c: c.edit("regularizers.py", "if tensor.dim() >= 2]", "if tensor.dim() >= 1]"),
         {"l1", "max_norm", "flip_crop_l1"},
     ),
     "the second of two augmentations": (
@@ -350,7 +348,8 @@ def comment_and_document(checkout: Checkout) -> None:
 def change_type_hints(checkout: Checkout) -> None:
     checkout.edit("schedules.py", "done: float, epochs: int) -> float", "done: int, epochs: float) -> int")
     checkout.edit("training/loop.py", "extra = {}", "extra: dict[str, Tensor] = {}")
-    checkout.edit("training/loop.py", "if TYPE_CHECKING:", "if TYPE_CHECKING:\n    from fractions import Fraction\n")
+    unused = "from typing import TYPE_CHECKING, NamedTuple\n\nif TYPE_CHECKING:\n    from fractions import Fraction\n"
+    checkout.edit("training/loop.py", "from typing import NamedTuple\n", unused)
 
 
 def edit_what_no_run_uses(checkout: Checkout) -> None:
