@@ -13,7 +13,6 @@ import _start  # noqa: F401
 from trainlab import config
 from trainlab.cli import run_stage
 
-
 TRAIN = Path(__file__).with_name("train.py")
 
 
