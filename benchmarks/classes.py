@@ -32,7 +32,7 @@ from typing import Annotated
 
 import common
 import matplotlib.style
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 import typer
 from matplotlib.figure import Figure
