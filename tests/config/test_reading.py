@@ -93,7 +93,9 @@ def test_a_missing_file_names_the_next_step(tmp_path: Path) -> None:
 
 
 def values(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
-    leaves = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(allow_nan=False) | text
+    # Training sets the process to flush subnormal numbers, and Hypothesis refuses to draw them then.
+    floats = st.floats(allow_nan=False, allow_subnormal=False)
+    leaves = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | floats | text
     keys = st.text("abcé", min_size=1)
     inner = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(keys, v, max_size=3), max_leaves=8)
     return st.dictionaries(keys, inner)

@@ -64,6 +64,11 @@ def test_a_value_has_few_digits_and_stays_in_its_range() -> None:
 # Shrinking and moving
 
 
+def floats(low: float, high: float) -> st.SearchStrategy[float]:
+    # Training sets the process to flush subnormal numbers, and Hypothesis refuses to draw them then.
+    return st.floats(low, high, allow_subnormal=False)
+
+
 @st.composite
 def ranges(draw: st.DrawFn) -> tuple[Range, Any]:
     """Return a range of any kind, perhaps with limits, and a value in it."""
@@ -80,15 +85,15 @@ def ranges(draw: st.DrawFn) -> tuple[Range, Any]:
         value = draw(st.integers(low, high))
         least, most = draw(st.integers(low - 50, low)), draw(st.integers(high, high + 50))
     elif cls is Uniform:
-        low = rounded(draw(st.floats(-10, 10)))
-        high = rounded(low + draw(st.floats(1, 20)))
-        value = rounded(low + draw(st.floats(0, 1)) * (high - low))
-        least, most = low - draw(st.floats(0, 10)), high + draw(st.floats(0, 10))
+        low = rounded(draw(floats(-10, 10)))
+        high = rounded(low + draw(floats(1, 20)))
+        value = rounded(low + draw(floats(0, 1)) * (high - low))
+        least, most = low - draw(floats(0, 10)), high + draw(floats(0, 10))
     else:
-        low = rounded(10 ** draw(st.floats(-6, 0)))
-        high = rounded(low * 10 ** draw(st.floats(0.5, 4)))
-        value = rounded(low * (high / low) ** draw(st.floats(0, 1)))
-        least, most = low / draw(st.floats(1, 100)), high * draw(st.floats(1, 100))
+        low = rounded(10 ** draw(floats(-6, 0)))
+        high = rounded(low * 10 ** draw(floats(0.5, 4)))
+        value = rounded(low * (high / low) ** draw(floats(0, 1)))
+        least, most = low / draw(floats(1, 100)), high * draw(floats(1, 100))
     limits = {"min": least, "max": most} if draw(st.booleans()) else {}
     assume(low <= value <= high)
     return cls(name=kind, low=low, high=high, **limits), value
@@ -102,7 +107,7 @@ def width(dimension: Range) -> float:
     return place(dimension, dimension.high) - place(dimension, dimension.low)
 
 
-@given(ranges(), st.floats(0.1, 1))
+@given(ranges(), floats(0.1, 1))
 @example((Integer(name="integer", low=0, high=75), 0), 0.28125)
 def test_a_range_around_the_best_value_has_the_width_the_value_and_the_limits(
     found: tuple[Range, Any], factor: float
@@ -140,7 +145,7 @@ def test_the_width_of_an_integer_range_is_rounded_once() -> None:
     assert (around.low, around.high) == (-10, 11)
 
 
-@given(ranges(), st.floats(0.01, 0.4))
+@given(ranges(), floats(0.01, 0.4))
 def test_a_value_is_at_an_edge_within_the_fraction_of_the_width_if_the_range_can_move(
     found: tuple[Range, Any], fraction: float
 ) -> None:
