@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from small import data, run_config
+from small import dataset, run_config, scored
+from trainlab.data.stored import Data
 from trainlab.initializers import (
     Gaussian,
     KaimingNormal,
@@ -117,5 +118,5 @@ def test_a_standard_deviation_is_above_zero(std: Any) -> None:
 def test_params_can_name_them(block: Any) -> None:
     config = run_config(model={"initializer": block}, epochs=1, batch_size=8)
     assert config.to_dict()["model"]["initializer"] == ({"name": block} if isinstance(block, str) else block)
-    images = data(count=8)
-    assert train(config, images).scores(images.test).shape == (1, 12, 4)
+    images, test = dataset(count=8), scored(count=8)
+    assert train(config, Data(images, test)).scores(test).shape == (1, 12, 4)

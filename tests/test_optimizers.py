@@ -1,10 +1,13 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from trainlab.optimizers import Adagrad, Adam, AdamW, RMSprop, Sgd
 
-ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-DECAY = {"weight_decay": 0.01}
+ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+DECAY: dict[str, Any] = {"weight_decay": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,7 @@ DECAY = {"weight_decay": 0.01}
         ),
     ],
 )
-def test_steps_are_torchs_to_the_bit(ours, theirs) -> None:
+def test_steps_are_torchs_to_the_bit(ours: Any, theirs: Callable[..., torch.optim.Optimizer]) -> None:
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(5, 3, generator=generator), torch.randn(7, generator=generator)]
     mine = [p.clone() for p in start]
@@ -84,7 +87,7 @@ def test_adams_weight_decay_is_part_of_the_gradient() -> None:
         ),
     ],
 )
-def test_fast_forms_agree_with_torchs_plain_loops(ours, theirs) -> None:
+def test_fast_forms_agree_with_torchs_plain_loops(ours: Any, theirs: Callable[..., torch.optim.Optimizer]) -> None:
     generator = torch.Generator().manual_seed(0)
     mine = [torch.randn(5, 3, generator=generator)]
     reference = [mine[0].clone().requires_grad_()]
@@ -101,7 +104,7 @@ def test_fast_forms_agree_with_torchs_plain_loops(ours, theirs) -> None:
     "optimizer",
     [Adagrad(name="adagrad", eps=1e-8, **DECAY), RMSprop(name="rmsprop", alpha=0.9, eps=1e-8, momentum=0.5, **DECAY)],
 )
-def test_a_step_leaves_the_gradients_alone(optimizer) -> None:
+def test_a_step_leaves_the_gradients_alone(optimizer: Any) -> None:
     weight, gradient = [torch.tensor([2.0])], [torch.tensor([3.0])]
     optimizer.step(weight, gradient, optimizer.start(weight), 0.1)
     assert gradient[0].item() == 3

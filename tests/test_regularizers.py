@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -22,7 +25,9 @@ LAYERS = [(5, 3, 2, 2), (5,), (4, 6), (4,)]  # a convolution and a linear layer 
 
 
 @pytest.mark.parametrize(("regularizer", "penalty"), PENALTIES)
-def test_what_is_added_is_the_penaltys_gradient(regularizer, penalty) -> None:
+def test_what_is_added_is_the_penaltys_gradient(
+    regularizer: Any, penalty: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
     parameters = [p.requires_grad_() for p in some(*LAYERS)]
     with torch.no_grad():
         parameters[2][0, 0] = 0  # where |w| has a corner
@@ -30,7 +35,7 @@ def test_what_is_added_is_the_penaltys_gradient(regularizer, penalty) -> None:
     before = [g.clone() for g in gradients]
     regularizer.add_gradient(parameters, gradients)
     weights = [parameters[0], parameters[2]]
-    expected = torch.autograd.grad(sum(penalty(w) for w in weights), weights)
+    expected = torch.autograd.grad(penalty(weights[0]) + penalty(weights[1]), weights)
     torch.testing.assert_close([gradients[0] - before[0], gradients[2] - before[2]], list(expected), rtol=0, atol=1e-6)
     assert torch.equal(gradients[1], before[1])
     assert torch.equal(gradients[3], before[3])
@@ -44,7 +49,7 @@ def test_the_gradient_of_a_channels_last_convolution() -> None:
 
 
 @pytest.mark.parametrize(("regularizer", "penalty"), PENALTIES)
-def test_a_penalty_constrains_nothing(regularizer, penalty) -> None:
+def test_a_penalty_constrains_nothing(regularizer: Any, penalty: Callable[[torch.Tensor], torch.Tensor]) -> None:
     parameters = some(*LAYERS)
     before = [p.clone() for p in parameters]
     regularizer.constrain(parameters)
@@ -67,7 +72,9 @@ def test_l2_is_sgds_weight_decay() -> None:
 @given(
     st.lists(st.integers(1, 4), min_size=2, max_size=4), st.floats(1e-3, 100), st.floats(0, 100), st.integers(0, 2**31)
 )
-def test_no_unit_is_over_the_limit_and_directions_stay(shape, limit: float, scale: float, seed: int) -> None:
+def test_no_unit_is_over_the_limit_and_directions_stay(
+    shape: tuple[int, ...], limit: float, scale: float, seed: int
+) -> None:
     (before,) = some(tuple(shape), seed=seed)
     before *= scale
     weight = before.clone().requires_grad_()
@@ -106,6 +113,6 @@ def test_max_norm_adds_no_gradient() -> None:
         (MaxNorm, {"name": "max_norm", "limit": 0}),
     ],
 )
-def test_parameters_must_be_above_zero(regularizer, fields) -> None:
+def test_parameters_must_be_above_zero(regularizer: Any, fields: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         regularizer(**fields)

@@ -1,5 +1,7 @@
 import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from trainlab.schedules import Constant, Cosine, Exponential, Milestones, OneCyc
         (Cosine(name="cosine"), lambda o, epochs: lr_scheduler.CosineAnnealingLR(o, epochs)),
     ],
 )
-def test_rates_are_those_of_torchs_schedulers(schedule, theirs) -> None:
+def test_rates_are_those_of_torchs_schedulers(schedule: Any, theirs: Callable[..., Any]) -> None:
     epochs, lr = 10, 2e-3
     optimizer = torch.optim.SGD([torch.zeros(1)], lr)
     scheduler = theirs(optimizer, epochs)
@@ -110,7 +112,7 @@ def test_equal_milestones_are_torchs_multi_step() -> None:
         ([], [], "at least 1"),
     ],
 )
-def test_milestones_that_make_no_sense_are_refused(after: list, factors: list, message: str) -> None:
+def test_milestones_that_make_no_sense_are_refused(after: list[int], factors: list[float], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Milestones(name="milestones", after=after, factors=factors)
 

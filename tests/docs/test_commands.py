@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.cli import parse_args  # type: ignore[import-untyped]
-from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+from dvc.cli import parse_args
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from pages import PAGES, PROJECT, commands

@@ -1,10 +1,11 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
-from small import data, run_config
+from small import dataset, run_config, scored
+from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.models.base import Network
 from trainlab.models.convnet import Convnet
@@ -40,7 +41,7 @@ def plain(
     dropout: float = 0,
     global_average: bool = False,
 ) -> nn.Sequential:
-    """What the docstring says, layer by layer, with the same random numbers."""
+    """Return what the docstring describes, layer by layer, with the same random numbers."""
     torch.manual_seed(0)
     channels, height, width_of_image = in_shape
     layers: list[nn.Module] = []
@@ -88,8 +89,8 @@ def test_it_is_the_sequence_of_its_layers(own: dict[str, Any], training: bool) -
     torch.testing.assert_close(*outputs)
     for p, of_expected in zip(net.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(p.grad, of_expected.grad, rtol=1e-4, atol=1e-4)
-    for tensor, of_expected in zip(net.buffers(), expected.buffers(), strict=True):
-        torch.testing.assert_close(tensor, of_expected)
+    for buffer, expected_buffer in zip(net.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(buffer, expected_buffer)
 
 
 @pytest.mark.parametrize("own", [{}, {"hidden_dim": 0}, {"batch_norm": True, "dropout": 0.3}], ids=str)
@@ -130,7 +131,7 @@ def seen(model: Convnet, size: int) -> tuple[int, int]:
     torch.manual_seed(0)
     net = model.build((1, size, size), 2).double()
     images = torch.randn(400, 1, size, size, dtype=torch.float64, requires_grad=True)
-    maps = net.maps(images)
+    maps: torch.Tensor = cast(Any, net).maps(images)
     centre = maps.shape[-1] // 2
     (gradient,) = torch.autograd.grad(maps[:, :, centre, centre].sum(), images)
     moved = gradient.ne(0).any(0)[0]
@@ -201,9 +202,9 @@ def test_a_mistake_is_one_line(own: dict[str, Any], says: str) -> None:
 def test_it_trains_a_step(model: dict[str, Any], precision: str) -> None:
     config = run_config(model=model, epochs=1, batch_size=8, precision=precision)
     assert config.to_dict()["model"] == model  # absent fields stay absent
-    images = data(count=8)
-    trained = train(config, images)
-    assert trained.scores(images.test).shape == (1, 12, 4)
+    images, test = dataset(count=8), scored(count=8)
+    trained = train(config, Data(images, test))
+    assert trained.scores(test).shape == (1, 12, 4)
     torch.manual_seed(config.seed)
     start = config.model.build((3, 20, 20), 4)
     assert not any(torch.equal(trained.weights[0][name], p) for name, p in start.named_parameters())

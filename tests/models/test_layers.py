@@ -6,9 +6,14 @@ from torch import Tensor, nn
 from trainlab.models.layers import relu_dropout_pool
 
 
+def grad(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 def conv_and_images(precision: torch.dtype = torch.float32) -> tuple[nn.Conv2d, Tensor]:
     torch.manual_seed(0)
-    conv = nn.Conv2d(3, 8, 3).to(dtype=precision, memory_format=torch.channels_last)
+    conv = nn.Conv2d(3, 8, 3).to(precision).to(memory_format=torch.channels_last)
     return conv, torch.randn(6, 3, 14, 14).to(dtype=precision, memory_format=torch.channels_last)
 
 
@@ -18,14 +23,14 @@ def test_without_dropout_it_is_relu_then_pool_to_the_bit(pool: bool, training: b
     conv, images = conv_and_images()
     quick = relu_dropout_pool(conv(images), pool=pool, training=training)
     quick.square().sum().backward()
-    gradients = [p.grad.clone() for p in conv.parameters()]
+    gradients = [grad(p).clone() for p in conv.parameters()]
     conv.zero_grad()
     plain = F.relu(conv(images))
     plain = F.max_pool2d(plain, 2) if pool else plain
     plain.square().sum().backward()
     assert torch.equal(quick, plain)
     for quick_gradient, p in zip(gradients, conv.parameters(), strict=True):
-        assert torch.equal(quick_gradient, p.grad)
+        assert torch.equal(quick_gradient, grad(p))
 
 
 def test_evaluation_drops_nothing() -> None:
@@ -48,7 +53,7 @@ def test_gradients_are_those_of_a_mask_with_a_backward_pass(pool: bool, precisio
     torch.manual_seed(1)
     quick = relu_dropout_pool(dropped, dropout=0.2, pool=pool, training=True)
     quick.float().square().sum().backward()
-    gradients = [p.grad.clone() for p in conv.parameters()]
+    gradients = [grad(p).clone() for p in conv.parameters()]
     conv.zero_grad()
 
     scale = 256 / round(256 * 0.8)
@@ -58,7 +63,7 @@ def test_gradients_are_those_of_a_mask_with_a_backward_pass(pool: bool, precisio
     assert 0.7 < float(ones.float().mean()) < 0.9
     assert torch.equal(quick, plain)
     for quick_gradient, p in zip(gradients, conv.parameters(), strict=True):
-        assert torch.equal(quick_gradient, p.grad)
+        assert torch.equal(quick_gradient, grad(p))
 
 
 @pytest.mark.parametrize("dropout", [0.0007, 0.002, 0.1, 0.2, 0.5, 0.99])

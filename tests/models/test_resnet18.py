@@ -9,7 +9,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from small import data, run_config
+from small import dataset, run_config, scored
+from trainlab.data.stored import Data
 from trainlab.initializers import Gaussian
 from trainlab.models.base import Network
 from trainlab.models.resnet18 import ResNet18
@@ -30,8 +31,8 @@ def build(stem_stride: int = 1, in_shape: tuple[int, int, int] = CIFAR10, num_ou
 
 
 def torchvisions(net: Network, stem_stride: int, channels: int = 3, num_outputs: int = 10) -> nn.Module:
-    """The original with its stem replaced and our weights."""
-    theirs = torchvision.models.resnet18(num_classes=num_outputs)
+    """Return the original with its stem replaced and our weights."""
+    theirs: nn.Module = torchvision.models.resnet18(num_classes=num_outputs)
     theirs.conv1 = nn.Conv2d(channels, 64, 3, stride=stem_stride, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
     weights = {name.replace("head.", "fc."): tensor for name, tensor in net.state_dict().items()}
@@ -55,7 +56,8 @@ def textbook(net: Network, images: Tensor, stem_stride: int) -> Tensor:
             shortcut = conv(x, f"{at}.downsample.0", f"{at}.downsample.1", stride) if stride == 2 else x
             x = F.relu(conv(x, f"{at}.conv1", f"{at}.bn1", stride))
             x = F.relu(conv(x, f"{at}.conv2", f"{at}.bn2") + shortcut)
-    return x.mean((2, 3)) @ w["head.weight"].T + w["head.bias"]
+    scores: Tensor = x.mean((2, 3)) @ w["head.weight"].T + w["head.bias"]
+    return scores
 
 
 @pytest.mark.parametrize("stem_stride", [1, 2])
@@ -150,9 +152,9 @@ def test_another_stride_is_an_error(wrong: object) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_trains_a_step(precision: str) -> None:
     config = run_config(model={"name": "resnet18", "stem_stride": 2}, epochs=1, batch_size=8, precision=precision)
-    images = data(count=8)
-    model = train(config, images)
-    scores = model.scores(images.test)
+    images, test = dataset(count=8), scored(count=8)
+    model = train(config, Data(images, test))
+    scores = model.scores(test)
     assert scores.shape == (1, 12, 4)
     assert bool(torch.isfinite(torch.tensor(scores)).all())
     assert int(model.weights[0]["bn1.num_batches_tracked"]) == 1

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from small import data, run_config
+from small import dataset, run_config, scored
+from trainlab.data.stored import Data
 from trainlab.models.base import Network
 from trainlab.models.three_layer import ThreeLayer
 from trainlab.training.loop import train
@@ -28,7 +29,7 @@ def build(in_shape: tuple[int, int, int] = (3, 32, 32), num_outputs: int = 10, *
         ({"activation": "gelu"}, nn.GELU()),
     ],
 )
-def test_it_is_the_sequence_of_its_layers(own: dict[str, str], between: nn.Module) -> None:
+def test_it_is_the_sequence_of_its_layers(own: dict[str, Any], between: nn.Module) -> None:
     net = build((3, 9, 12), **own)
     torch.manual_seed(0)
     plain = nn.Sequential(
@@ -85,9 +86,9 @@ def test_wrong_parameters_are_an_error(key: str, wrong: object, says: str) -> No
 def test_it_trains_a_step(precision: str) -> None:
     config = run_config(model=SIZES | {"activation": "tanh"}, epochs=1, batch_size=8, precision=precision)
     assert config.to_dict()["model"] == SIZES | {"activation": "tanh"}
-    images = data(count=8)
-    model = train(config, images)
-    assert model.scores(images.test).shape == (1, 12, 4)
+    images, test = dataset(count=8), scored(count=8)
+    model = train(config, Data(images, test))
+    assert model.scores(test).shape == (1, 12, 4)
     torch.manual_seed(config.seed)
     start = config.model.build((3, 20, 20), 4)
     assert not any(torch.equal(model.weights[0][name], p) for name, p in start.named_parameters())

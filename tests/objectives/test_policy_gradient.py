@@ -21,7 +21,7 @@ def forced(batch: int, classes: int, action: int) -> dict[str, Tensor]:
 
 
 def policy_gradients(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The gradient in the policy's logits for each action, ``[classes, batch, classes]``."""
+    """Return the gradient in the policy's logits for each action, ``[classes, batch, classes]``."""
     classes = outputs.shape[1] - 1
     gradients = []
     for action in range(classes):

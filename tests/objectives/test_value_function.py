@@ -48,8 +48,8 @@ def test_consistent_values_are_the_softmax_of_the_outputs(batch: int, classes: i
     reward = (actions == labels).double()
     expected = F.binary_cross_entropy(value, reward)
     assert torch.allclose(loss, expected)
-    gradients = [torch.autograd.grad(of, outputs, retain_graph=True)[0] for of in (loss, expected)]
-    assert torch.allclose(*gradients, atol=1e-9)
+    gradient, expected_gradient = (torch.autograd.grad(of, outputs, retain_graph=True)[0] for of in (loss, expected))
+    assert torch.allclose(gradient, expected_gradient, atol=1e-9)
 
 
 def test_actions_are_epsilon_greedy() -> None:

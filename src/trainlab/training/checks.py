@@ -398,7 +398,7 @@ def _layers(config: RunConfig, net: Network, batches: Batches, teacher: Tensor |
     scores = net.eval()(images)
     for hook in hooks:
         hook.remove()
-    _loss(config, scores, labels, None if teacher is None else teacher[:BATCH]).backward()  # type: ignore[no-untyped-call]
+    _loss(config, scores, labels, None if teacher is None else teacher[:BATCH]).backward()
     return [_layer(name, of_layer, named[name].weight) for name, of_layer in outputs.items()]
 
 

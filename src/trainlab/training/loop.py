@@ -208,7 +208,7 @@ class Replica:
         draws = objective.draw(len(labels), self.images.num_classes, generator=self._draws)
         draws |= {name: rows.index_select(0, index) for name, rows in self._extra.items()}
         outputs, loss, logs = self._forward(batch, labels, draws)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._update(lr)
         correct = (objective.scores(outputs).argmax(1) == labels).sum()
         return loss.detach(), correct, {name: value.detach() for name, value in logs.items()}
