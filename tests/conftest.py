@@ -1,12 +1,15 @@
-"""What all tests share."""
+"""Settings of all tests."""
 
 import sys
 
 from hypothesis import HealthCheck, settings
 
-# On a busy machine everything is slow at times: that is no defect of the code.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+# The same examples in every run, so that a failure is due to the change at hand; `make fuzz` draws fresh ones. No time
+# limit per example: a busy machine is not a defect of the code.
+QUIET = [HealthCheck.too_slow]
+settings.register_profile("same", deadline=None, suppress_health_check=QUIET, derandomize=True, database=None)
+settings.register_profile("fuzz", deadline=None, suppress_health_check=QUIET, max_examples=1000, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_runtest_setup() -> None:
