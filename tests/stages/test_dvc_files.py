@@ -60,7 +60,11 @@ def stages() -> Iterator[Stage]:
         for name, definition in definitions.items():
             stage = definition.get("do", definition)
             [script] = re.findall(r"^python (?:\.\./)?stages/(\w+)\.py", stage["cmd"])
-            listed = [path[3:] if path.startswith("../") else f"{directory}{path}" for path in stage["deps"]]
+            # `src` in the other projects is a link to that of the root.
+            listed = [
+                path.removeprefix("../") if path.startswith(("../", "src/")) else f"{directory}{path}"
+                for path in stage["deps"]
+            ]
             yield Stage(f"{directory}{name}", script, listed)
 
 
