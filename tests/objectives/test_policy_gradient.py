@@ -52,6 +52,7 @@ def test_loss_and_gradient_are_the_closed_form(batch: int, classes: int, seed: i
     of_policy = (value - reward)[:, None] * (onehot - policy) + 0.04 * policy * (policy.log() + entropy[:, None])
     expected = torch.cat([of_policy, (value - reward)[:, None]], 1) / batch
     assert torch.allclose(gradient, expected)
+    assert torch.allclose(OBJECTIVE.closed_form_gradient(outputs, labels, draws), expected)
     baseline_loss = -(reward * value.log() + (1 - reward) * (1 - value).log()).mean()
     surrogate = ((value - reward) * policy.gather(1, action[:, None])[:, 0].log()).mean()
     assert torch.allclose(loss, surrogate + baseline_loss - 0.04 * entropy.mean())
@@ -110,6 +111,7 @@ def test_without_a_baseline_the_reward_alone_weighs_the_policys_gradient(batch: 
     entropy = -(policy * policy.log()).sum(1)
     expected = -reward[:, None] * (onehot - policy) + 0.04 * policy * (policy.log() + entropy[:, None])
     assert torch.allclose(gradient, expected / batch)
+    assert torch.allclose(plain.closed_form_gradient(outputs, labels, draws), expected / batch)
     assert sorted(logs) == ["entropy", "reward"]
 
 
