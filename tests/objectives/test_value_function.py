@@ -81,3 +81,13 @@ def test_the_label_reaches_the_loss_through_the_reward_alone() -> None:
     draws = {"explore": torch.tensor([0.9]), "choice": torch.tensor([0])}
     wrong = [float(OBJECTIVE.loss(outputs, torch.tensor([label]), draws)[0]) for label in (1, 2)]
     assert wrong[0] == wrong[1]
+
+
+def test_with_epsilon_0_every_choice_is_greedy() -> None:
+    greedy = ValueFunction(name="value_function", epsilon=0)
+    draws = {
+        "explore": torch.tensor([0.0]),
+        "choice": torch.tensor([1]),
+    }  # 0 is the smallest number that `rand` returns
+    _, logs = greedy.loss(torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([0]), draws)
+    assert float(logs["reward"]) == 1
