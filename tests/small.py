@@ -1,4 +1,4 @@
-"""Small data and configurations that tests of training share."""
+"""Small data and configurations for tests of training."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,12 +34,12 @@ PARAMS: dict[str, Any] = {
 
 
 def run_config(**own: Any) -> RunConfig:
-    """The configuration of a run that differs from the ones above in these keys."""
+    """Return the configuration of a run with these keys, and the ones above for all others."""
     return config.resolve({**PARAMS, "runs": {"small": {"suite": "tricks", **own}}})["small"]
 
 
 def dataset(count: int = 40, classes: int = 4, seed: int = 0, size: int = 20) -> Dataset:
-    """Random images with a bright square whose place tells the class."""
+    """Return random images with a bright square whose position tells the class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % classes
     images = rng.integers(0, 100, (count, 3, size, size), dtype=np.uint8)
@@ -52,6 +52,11 @@ def dataset(count: int = 40, classes: int = 4, seed: int = 0, size: int = 20) ->
 
 
 def data(**kwargs: Any) -> Data:
-    """Training and test images of the same kind."""
+    """Return training and test images of the same kind."""
+    return Data(dataset(**kwargs), scored(**kwargs))
+
+
+def scored(**kwargs: Any) -> Dataset:
+    """Return the test images of :func:`data`."""
     train, test = dataset(**kwargs), dataset(**{**kwargs, "count": 12, "seed": 1})
-    return Data(train, replace(train, images=test.images, labels=test.labels))
+    return replace(train, images=test.images, labels=test.labels)

@@ -11,18 +11,20 @@ from trainlab.training.history import History
 from trainlab.training.loop import Step, train
 from trainlab.training.progress import SearchProgress, TrainingProgress
 
+SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 8}
+
 
 def row(epoch: int, replica: int = 0) -> dict[str, float]:
     numbers = {"train_loss": 1.5, "train_accuracy": 0.5, "test_loss": 1.25, "test_accuracy": 0.5625}
     return {"replica": replica, "epoch": epoch, "lr": 1e-3, **numbers}
 
 
-def test_outside_a_terminal_it_is_one_plain_line_an_epoch() -> None:
+def test_outside_a_terminal_each_epoch_is_one_plain_line() -> None:
     out = io.StringIO()
     with TrainingProgress(
         "small", epochs=2, replicas=1, console=Console(file=out, highlight=False, soft_wrap=True)
     ) as progress:
-        train(run_config(), data(), on_epoch=progress.epoch, on_step=progress.step)
+        train(run_config(model=SMALL), data(), on_epoch=progress.epoch, on_step=progress.step)
     lines = out.getvalue().splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("small epoch 2/2  loss ")
@@ -54,7 +56,7 @@ def without_test(row: dict[str, float]) -> dict[str, float]:
         ),
     ],
 )
-def test_a_line_tells_what_was_scored(numbers: dict[str, float], says: str) -> None:
+def test_a_line_shows_what_was_scored(numbers: dict[str, float], says: str) -> None:
     out = io.StringIO()
     console = Console(file=out, highlight=False, soft_wrap=True)
     with TrainingProgress("small", epochs=2, replicas=1, console=console) as progress:
@@ -62,11 +64,11 @@ def test_a_line_tells_what_was_scored(numbers: dict[str, float], says: str) -> N
     assert out.getvalue() == f"small epoch 1/2  loss 1.5000  accuracy 50.00%{says}  0 images/s\n"
 
 
-def test_training_without_test_images_and_with_validation_is_shown() -> None:
+def test_training_with_validation_and_without_test_images_is_shown() -> None:
     out = io.StringIO()
     console = Console(file=out, highlight=False, soft_wrap=True)
     with TrainingProgress("small", epochs=2, replicas=2, console=console) as progress:
-        config = run_config(validation=0.25, replicas=2)
+        config = run_config(model=SMALL, validation=0.25, replicas=2)
         train(config, data()._replace(test=None), on_epoch=progress.epoch, on_step=progress.step)
     lines = out.getvalue().splitlines()
     assert len(lines) == 4
@@ -123,7 +125,7 @@ def test_the_history_is_on_disk_after_each_epoch(tmp_path: Path) -> None:
     assert b"\r" not in path.read_bytes()
 
 
-def test_a_search_shows_a_line_a_trial_and_a_bar_in_a_terminal_alone() -> None:
+def test_a_search_shows_one_line_per_trial_and_a_bar_in_a_terminal() -> None:
     for terminal in (False, True):
         out = io.StringIO()
         console = Console(file=out, force_terminal=terminal, width=100, highlight=False, soft_wrap=True)
