@@ -107,4 +107,5 @@ def test_extreme_outputs_and_a_batch_of_one_stay_finite(kind: torch.dtype, scale
             loss, _ = OBJECTIVE.loss(outputs, torch.tensor([label]), {"samples": torch.tensor(samples)})
             (gradient,) = torch.autograd.grad(loss, outputs)
             assert math.isfinite(float(loss.detach()))
+            assert loss.dtype == kind
             assert bool(torch.isfinite(gradient).all())
