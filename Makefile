@@ -64,8 +64,16 @@ test: $(SETUP)  ## run all tests, with the coverage of src/
 fuzz: $(SETUP)  ## run the property tests with fresh random examples, many more than `make test` has
 	pytest -n 2 -q -m hypothesis --hypothesis-profile=fuzz --ignore tests/pipeline
 
-mutants: $(SETUP)  ## change the source in small ways and count what the tests notice (docs/development.md)
-	python tests/mutants.py
+# Without ONLY it resumes where it stopped, and keeps the results of unchanged functions. For example:
+# make mutants ONLY='trainlab.objectives*' CHILDREN=2
+CHILDREN := 2
+mutants: $(SETUP)  ## change the source in small ways and count what the tests notice: [ONLY='MODULE*'] [CHILDREN=2]
+	OMP_NUM_THREADS=1 mutmut run --max-children $(CHILDREN) $(patsubst %,'%',$(ONLY))
+	@echo "Not killed:" && mutmut results | grep -v 'not checked' || true
+	@mutmut results --all true | awk -F ': ' '$$2 != "not checked" { sub(/^ +/, "", $$1); sub(/[.][^.]*$$/, "", $$1); n[$$1]++; \
+		if ($$2 == "killed" || $$2 == "timeout") killed[$$1]++ } END { for (m in n) { a += n[m]; k += killed[m]; \
+		printf "%-48s %4d of %4d killed\n", m, killed[m], n[m] | "sort" } close("sort"); \
+		if (a) printf "%-48s %4d of %4d killed: %.1f %%\n", "all that were run", k, a, 100 * k / a }'
 
 lint: $(SETUP)  ## check format, style, types and the generated tables
 	ruff format --check .

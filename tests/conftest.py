@@ -1,6 +1,8 @@
 """Settings of all tests."""
 
+import os
 import sys
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
@@ -10,6 +12,11 @@ QUIET = [HealthCheck.too_slow]
 settings.register_profile("same", deadline=None, suppress_health_check=QUIET, derandomize=True, database=None)
 settings.register_profile("fuzz", deadline=None, suppress_health_check=QUIET, max_examples=1000, print_blob=True)
 settings.load_profile("same")
+
+if "MUTANT_UNDER_TEST" in os.environ:  # in mutants/ of `make mutants`: fingerprints of the code as it was before
+    from trainlab import fingerprint
+
+    fingerprint.SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 def pytest_runtest_setup() -> None:
