@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scratch import Scratch, create
+from pipeline.scratch import Result, Scratch, create
+
+Build = Callable[[str, Callable[[Path], None]], Path]
+EXPERIMENT = "experiment.txt"  # what the experiment of `changed` printed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker process build `reproduced` while the others have tests that need less: they would wait for it."""
+    """Start with a test that needs a reproduced repository, and then the tests that need none.
+
+    One worker process builds the repository meanwhile, and no other waits for it.
+    """
     here = [index for index, item in enumerate(items) if item.path.is_relative_to(Path(__file__).parent)]
-    ours = [items[index] for index in here]
+    ours = sorted((items[index] for index in here), key=_needs_results)
     first = [item for item in ours if _needs_results(item)][:1]
-    rest = sorted((item for item in ours if item not in first), key=_needs_results)
+    rest = [item for item in ours if item not in first]
     for index, item in zip(here, first + rest, strict=True):
         items[index] = item
 
@@ -26,8 +32,8 @@ def _needs_results(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """``build_once(name, build)``: a directory that ``build`` filled in one of pytest-xdist's worker processes."""
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return ``build_once(name, build)``: a directory that ``build`` filled in one of pytest-xdist's worker processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -47,12 +53,12 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Calla
 
 
 @pytest.fixture(scope="session")
-def prepared(build_once) -> Scratch:
-    """All eight tricks configured, the data downloaded and normalized, nothing trained. Copy it before you change it."""
+def prepared(build_once: Build) -> Scratch:
+    """Return a repository with all runs configured, the data normalized, and nothing trained. Copy it to change it."""
 
     def build(directory: Path) -> None:
         scratch = create(directory / "repo", directory / "mirror")
-        scratch.dvc("repro", "resolve", "download", "normalize")
+        scratch.dvc("repro", "resolve", "normalize")
         scratch.commit("data")
 
     directory = build_once("prepared", build)
@@ -60,44 +66,48 @@ def prepared(build_once) -> Scratch:
 
 
 @pytest.fixture(scope="session")
-def reproduced(build_once, prepared: Scratch) -> Scratch:
-    """The whole pipeline with its eight tricks reproduced, and committed. Copy it before you change it."""
+def reproduced(build_once: Build, prepared: Scratch) -> Scratch:
+    """Return a repository with the whole pipeline reproduced and committed. Copy it to change it."""
 
     def build(directory: Path) -> None:
         scratch = prepared.copy(directory / "repo")
-        scratch.dvc("repro", timeout=600)
+        scratch.dvc("repro")
         scratch.commit("results")
 
     return Scratch(build_once("reproduced", build) / "repo", prepared.mirror)
 
 
 @pytest.fixture(scope="session")
-def changed(build_once, reproduced: Scratch) -> Scratch:
-    """`reproduced`, and a second commit in which one run, `baseline`, trained longer. Copy it before you change it."""
+def changed(build_once: Build, reproduced: Scratch) -> Scratch:
+    """Return `reproduced` after the experiment `warm` (``-S lr=2e-3``), which is committed. Copy it to change it."""
 
     def build(directory: Path) -> None:
         scratch = reproduced.copy(directory / "repo")
-        with scratch.params() as params:
-            params["runs"]["baseline"] |= {"epochs": 15, "inputs": "standardized", "lr": 2e-3}
-        scratch.dvc("repro")
-        scratch.commit("train baseline longer")
+        (directory / EXPERIMENT).write_text(scratch.dvc("exp", "run", "--name", "warm", "-S", "lr=2e-3").stdout)
+        scratch.commit("a higher learning rate")
 
     return Scratch(build_once("changed", build) / "repo", reproduced.mirror)
 
 
+@pytest.fixture(scope="session")
+def experiment(changed: Scratch) -> Result:
+    """Return what the experiment `warm` printed."""
+    return Result((changed.root.parent / EXPERIMENT).read_text(), "", 0)
+
+
 @pytest.fixture
 def data_repo(prepared: Scratch, tmp_path: Path) -> Scratch:
-    """A copy of `prepared` to change."""
+    """Return a copy of `prepared` to change."""
     return prepared.copy(tmp_path / "repo")
 
 
 @pytest.fixture
 def repo(reproduced: Scratch, tmp_path: Path) -> Scratch:
-    """A copy of `reproduced` to change."""
+    """Return a copy of `reproduced` to change."""
     return reproduced.copy(tmp_path / "repo")
 
 
 @pytest.fixture
 def changed_repo(changed: Scratch, tmp_path: Path) -> Scratch:
-    """A copy of `changed` to change."""
+    """Return a copy of `changed` to change."""
     return changed.copy(tmp_path / "repo")

@@ -1,4 +1,4 @@
-"""A scratch copy of this project: its own Git and DVC repository, tiny data, runs of seconds."""
+"""A scratch copy of this project: its own Git and DVC repository, tiny data, runs that train for a second."""
 
 import csv
 import hashlib
@@ -20,57 +20,63 @@ import yaml
 from cifar10_files import trust, write_cifar10
 
 PROJECT = Path(__file__).resolve().parents[2]
-# What the pipeline is made of. Results are left out: a scratch repository makes its own.
+# What the pipeline consists of, without its results.
 PARTS = re.compile(
-    r"((studies|search)/)?(dvc|params)\.yaml|\.dvcignore|(data/)?\.gitignore|\.dvc/(config|\.gitignore|plots/.+)"
-    r"|search/enqueue\.py|(src|stages|data/folder)/.+"
+    r"((studies|search)/)?((dvc|params)\.yaml|\.dvc/.+|\.dvcignore|src)|\.gitignore|Makefile|requirements\.lock"
+    r"|search/enqueue\.py"
+    r"|(src|stages|data/folder)/.+"
 )
-TRICKS = (
-    "baseline",
-    "norm_inputs",
-    "lr_schedule",
-    "weight_decay",
-    "init_weights",
-    "dropout_dense",
-    "dropout_conv",
-    "dropout_both",
-)
+# Three of the suite `tricks`: two that inherit the rate, and one with a schedule, an initializer and dropout.
+RUNS = ("baseline", "norm_inputs", "dropout_both")
 
 
 @dataclass
 class Result:
-    """What a command printed, and how it ended."""
+    """What a command printed, and its exit status."""
 
     stdout: str
     stderr: str
     code: int
 
     def ran(self, stage: str) -> set[str]:
-        """What ``dvc repro`` or ``dvc exp run`` ran of a stage: the keys behind the @, or "" for a stage without."""
+        """Return which items of a stage ``dvc repro`` or ``dvc exp run`` executed: the keys after the @, or "" without."""
         return set(re.findall(rf"^Running stage '{stage}(?:@(\w+))?'", self.stdout, re.MULTILINE))
 
-    def ran_anything(self) -> bool:
-        return "Running stage" in self.stdout
+    def ran_stages(self) -> set[str]:
+        """Return the names of all stages that were executed, without what follows the @."""
+        return set(re.findall(r"^Running stage '(\w+)", self.stdout, re.MULTILINE))
 
-    def said(self) -> list[str]:
-        """The lines of standard error, without what DVC adds to a stage's own."""
+    def restored(self, stage: str) -> set[str]:
+        """Return which items of a stage DVC restored from its run cache."""
+        return set(re.findall(rf"^Stage '{stage}(?:@(\w+))?' is cached", self.stdout, re.MULTILINE))
+
+    def messages(self) -> list[str]:
+        """Return the lines of standard error, without those that DVC adds to a stage's own."""
         return [line for line in self.stderr.splitlines() if line and not line.startswith(("ERROR: ", "WARNING: "))]
 
 
 @dataclass
 class Scratch:
-    """A Git and DVC repository that knows nothing of the one it was copied from."""
+    """A Git and DVC repository that is independent of the one it was copied from.
+
+    Parameters
+    ----------
+    root
+        Its directory.
+    mirror
+        The directory that stage `download` takes CIFAR-10 from.
+    """
 
     root: Path
     mirror: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """The caller's environment, less what would change a result or write outside of the scratch directory."""
+        """The caller's environment, without variables that change a result or write outside of the scratch directory."""
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("DVC_", "GIT_", "CIFAR10_", "PYTEST_", "COV_"))
+            if not name.startswith(("DVC_", "GIT_", "CIFAR10_", "PYTEST_", "COV_", "COVERAGE_"))
             and name not in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
         }
         beside = self.root.parent
@@ -85,13 +91,17 @@ class Scratch:
             "DVC_SYSTEM_CONFIG_DIR": str(beside / "no-system-config"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "Scratch",
+            "GIT_AUTHOR_EMAIL": "scratch@example.org",
+            "GIT_COMMITTER_NAME": "Scratch",
+            "GIT_COMMITTER_EMAIL": "scratch@example.org",
             "OMP_NUM_THREADS": "1",
         }
 
     # Commands
 
-    def run(self, *command: str, timeout: float = 120, check: bool = True) -> Result:
-        """Run a command in the repository's root; one that fails is an error unless ``check`` is false."""
+    def run(self, *command: str, timeout: float = 240, check: bool = True) -> Result:
+        """Run a command in the repository's root; unless ``check`` is false, it must exit with 0."""
         done = subprocess.run(
             command,
             cwd=self.root,
@@ -105,8 +115,8 @@ class Scratch:
         assert result.code == 0 or not check, f"{' '.join(command)}: {result.code}\n{result.stdout}\n{result.stderr}"
         return result
 
-    def dvc(self, *arguments: str, timeout: float = 240, check: bool = True) -> Result:
-        return self.run("dvc", *arguments, timeout=timeout, check=check)
+    def dvc(self, *arguments: str, check: bool = True) -> Result:
+        return self.run("dvc", *arguments, timeout=600, check=check)
 
     def git(self, *arguments: str, check: bool = True) -> Result:
         return self.run("git", *arguments, check=check)
@@ -126,7 +136,7 @@ class Scratch:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # Where the tests run in a shell's background, they ignore Ctrl-C, and what they start would too.
+            # A shell's background process ignores Ctrl-C, and so would everything that it starts.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -134,12 +144,16 @@ class Scratch:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
 
+    def changed_files(self) -> list[str]:
+        """Return what ``git status`` lists."""
+        return [line[3:] for line in self.git("status", "--porcelain").stdout.splitlines()]
+
     # Parameters
 
     @contextmanager
-    def params(self) -> Iterator[dict[str, Any]]:
-        """The content of params.yaml, to change in place; it is written back when the block ends."""
-        path = self.root / "params.yaml"
+    def params(self, name: str = "params.yaml") -> Iterator[dict[str, Any]]:
+        """Yield the content of params.yaml to change in place; it is written back when the block ends."""
+        path = self.root / name
         params = yaml.safe_load(path.read_text())
         yield params
         path.write_text(yaml.safe_dump(params, sort_keys=False))
@@ -150,13 +164,13 @@ class Scratch:
             params["runs"] = {run: own for run, own in params["runs"].items() if run in runs}
             used = {own["suite"] for own in params["runs"].values()}
             params["suites"] = {suite: own for suite, own in params["suites"].items() if suite in used}
-            if "students" in params:
-                params["students"] = {}
+            params["students"] = {}
 
     def config(self, run: str) -> dict[str, Any]:
-        """A run's configuration, as `resolve` wrote it."""
+        """Return a run's configuration, as `resolve` wrote it."""
         [path] = [path for path in (self.root / "configs").glob(f"*/{run}.yaml") if path.parent.name != "checks"]
-        return yaml.safe_load(path.read_text())
+        config: dict[str, Any] = yaml.safe_load(path.read_text())
+        return config
 
     # Files
 
@@ -164,13 +178,13 @@ class Scratch:
         return self.root / name
 
     def table(self, name: str) -> list[dict[str, str]]:
-        """The rows of a CSV file."""
+        """Return the rows of a CSV file."""
         return list(csv.DictReader(self.path(name).read_text().splitlines()))
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace one piece of text in a file."""
         text = self.path(name).read_text()
-        assert old in text, f"{name} does not hold {old!r}"
+        assert old in text, f"{name} does not contain {old!r}"
         self.path(name).write_text(text.replace(old, new, 1))
 
     def append(self, name: str, text: str) -> None:
@@ -178,53 +192,53 @@ class Scratch:
             file.write(text)
 
     def digests(self, directory: str) -> dict[str, str]:
-        """A digest of each file below a directory, by its path in it; hidden ones too, as half-written files are hidden."""
+        """Return a digest of each file below a directory, by its path in it; hidden files (half-written ones) included."""
         root = self.path(directory)
         files = sorted(path for path in root.rglob("*") if path.is_file())
         return {str(path.relative_to(root)): hashlib.md5(path.read_bytes()).hexdigest() for path in files}
 
     def models(self) -> dict[str, str]:
-        """A digest of each run's model file."""
-        return {
-            name.removesuffix(".safetensors"): digest
-            for name, digest in self.digests("models").items()
-            if name.endswith(".safetensors")
-        }
+        """Return a digest of each run's model file."""
+        return {name.removesuffix(".safetensors"): digest for name, digest in self.digests("models").items()}
 
     # Making repositories
 
     def copy(self, root: Path) -> "Scratch":
-        """A copy of the repository with all that it has built, under another path."""
+        """Return a copy of the repository with all that it has built, under another path."""
         shutil.copytree(self.root, root, symlinks=True)
-        shutil.rmtree(root / ".dvc/tmp", ignore_errors=True)  # it holds absolute paths
+        for project in ("", "studies", "search"):
+            shutil.rmtree(root / project / ".dvc/tmp", ignore_errors=True)  # it contains absolute paths
         return Scratch(root, self.mirror)
 
     def clone(self, root: Path) -> "Scratch":
-        """What a colleague gets from Git: no models, no data."""
+        """Return what a colleague gets from Git: no models, no data."""
         self.git("clone", "--quiet", str(self.root), str(root))
         return Scratch(root)
 
 
 def create(root: Path, mirror: Path) -> Scratch:
-    """A repository with this working tree's pipeline, small parameters and nothing built.
+    """Return a repository with this working tree's pipeline and small parameters, and nothing built.
 
     Parameters
     ----------
     root
         A directory that does not exist yet.
     mirror
-        Where to write the tiny CIFAR-10 that the copy takes for the official one.
+        Where to write the tiny CIFAR-10 that the copy treats as the official one.
     """
     root.mkdir(parents=True)
     for name in _project_files():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(PROJECT / name, root / name)
+        shutil.copy2(PROJECT / name, root / name, follow_symlinks=False)
     trust(root, write_cifar10(mirror, train_per_batch=20, test=50))
     scratch = Scratch(root, mirror)
-    scratch.keep(*TRICKS)
+    # Relative, so that copies and clones beside each other share the remote.
+    scratch.edit(".dvc/config", "[core]\n", "[core]\n    remote = storage\n")
+    scratch.append(".dvc/config", "['remote \"storage\"']\n    url = ../../storage\n")
+    scratch.keep(*RUNS)
     with scratch.params() as params:
         params["suites"]["tricks"] |= {"epochs": 1, "batch_size": 50}
-        # One epoch learns nothing by heart, and its images are noise.
+        # One epoch memorizes nothing, and the images are noise.
         params["checks"] |= {
             "initial_loss_tolerance": 9.0,
             "overfit_epochs": 1,
@@ -242,7 +256,7 @@ def create(root: Path, mirror: Path) -> Scratch:
 
 
 def _project_files() -> list[str]:
-    """Of the working tree, so that what is not committed yet is tested too."""
+    """Return the files of the working tree, so that uncommitted changes are tested too."""
     listed = subprocess.run(
         ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"),
         cwd=PROJECT,
@@ -251,4 +265,5 @@ def _project_files() -> list[str]:
         check=True,
         timeout=60,
     ).stdout.split("\0")
-    return sorted({name for name in listed if PARTS.fullmatch(name) and (PROJECT / name).is_file()})
+    found = ((name, PROJECT / name) for name in listed if PARTS.fullmatch(name))
+    return sorted({name for name, path in found if path.is_file() or path.is_symlink()})

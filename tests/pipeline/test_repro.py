@@ -1,84 +1,110 @@
-"""`dvc repro` from nothing, again, and after a change of params.yaml."""
+"""``dvc repro`` from nothing, a second time, and after changes of params.yaml and of the code."""
 
 import json
 
-from pipeline.scratch import TRICKS
+import yaml
 
-PLOTS = ("plots/history", "plots/confusion", "plots/confusion_pictures")
+from pipeline.scratch import RUNS, Result, Scratch
+
+INHERIT_THE_RATE = {"baseline", "norm_inputs"}
+PICTURES = {"curves.png", "f1.png"} | {f"{kind}-{run}.png" for kind in ("confusion", "layers") for run in RUNS}
 
 
-def test_builds_everything(reproduced):
-    made = {
-        directory: set(reproduced.digests(directory)) - {".gitignore", "tricks/.gitignore"}
-        for directory in ("checks", "configs", "models", *PLOTS, "metrics", "predictions", "timings")
-    }
-    assert made == {
-        "checks": {f"{run}.passed" for run in TRICKS},
-        "configs": {f"{directory}/{run}.yaml" for directory in ("tricks", "checks") for run in TRICKS}
+def test_everything_is_built(reproduced: Scratch) -> None:
+    directories = ("checks", "configs", "metrics", "models", "plots", "predictions", "timings")
+    assert {directory: set(reproduced.digests(directory)) for directory in directories} == {
+        "checks": {f"{run}.passed" for run in RUNS},
+        "configs": {f"{directory}/{run}.yaml" for directory in ("tricks", "checks") for run in RUNS}
         | {"tricks/_runs.yaml"},
-        "models": {f"{run}.safetensors" for run in TRICKS},
-        "plots/history": {f"tricks/{run}.csv" for run in TRICKS},
-        "plots/confusion": {f"tricks/{run}.csv" for run in TRICKS},
-        "plots/confusion_pictures": {f"tricks/{run}.png" for run in TRICKS},
         "metrics": {
             "tricks.json",
             "tricks.csv",
-            *(f"tricks/{run}{end}" for run in TRICKS for end in (".json", "-classes.csv")),
-            *(f"checks/{run}.json" for run in TRICKS),
+            *(f"tricks/{run}{end}" for run in RUNS for end in (".json", "-classes.csv")),
+            *(f"checks/tricks/{run}.json" for run in RUNS),
         },
-        "predictions": {f"tricks/{run}.safetensors" for run in TRICKS},
-        "timings": {f"tricks/{run}.json" for run in TRICKS},
+        "models": {f"{run}.safetensors" for run in RUNS},
+        "plots": {
+            *(f"{kind}/tricks.csv" for kind in ("curves", "f1", "logs")),
+            *(f"{kind}/tricks/{run}.csv" for kind in ("confusion", "history") for run in RUNS),
+            *(f"pictures/tricks/{name}" for name in PICTURES),
+        },
+        "predictions": {f"tricks/{run}.safetensors" for run in RUNS},
+        "timings": {f"tricks/{run}.json" for run in RUNS},
     }
-    assert {"curves.csv", "curves.png", "f1.csv", "f1.png"} <= set(reproduced.digests("plots/comparison/tricks"))
 
 
-def test_compares_all_runs_in_the_order_of_params(reproduced):
+def test_runs_are_compared_in_the_order_of_params(reproduced: Scratch) -> None:
     accuracies = json.loads(reproduced.path("metrics/tricks.json").read_text())
     table = reproduced.table("metrics/tricks.csv")
-    curves = reproduced.table("plots/comparison/tricks/curves.csv")
-    assert list(accuracies) == [row["run"] for row in table] == [row["run"] for row in curves] == list(TRICKS)
+    assert list(accuracies) == [row["run"] for row in table] == list(RUNS)
     assert all(0 <= accuracy <= 1 for accuracy in accuracies.values())
-    assert len(set(accuracies.values())) > 1  # or a comparison of the same model eight times would pass
+    # A comparison of one model with itself would pass without this.
+    assert len({row["loss"] for row in table}) == len(RUNS)
 
 
-def test_results_are_in_git_and_models_are_not(reproduced):
+def test_results_are_in_git_and_models_are_not(reproduced: Scratch) -> None:
     tracked = set(reproduced.git("ls-files").stdout.split())
-    assert {"dvc.lock", "metrics/tricks.json", "plots/history/tricks/baseline.csv"} <= tracked
-    assert not [name for name in tracked if name.endswith(".safetensors") or name.startswith(("data/raw/", "configs/"))]
-    assert reproduced.git("status", "--porcelain").stdout == ""
+    assert {"dvc.lock", "metrics/tricks.json", "plots/history/tricks/baseline.csv", "plots/f1/tricks.csv"} <= tracked
+    cached = ("configs/", "data/normalized/", "data/raw/", "models/", "predictions/", "timings/")
+    assert [name for name in tracked if name.startswith(cached)] == []
+    assert reproduced.changed_files() == []
 
 
-def test_a_second_time_does_nothing(repo):
+def test_dvc_adds_no_gitignore(reproduced: Scratch) -> None:
+    """DVC adds one to the directory of each cached output that Git does not ignore yet."""
+    ignored = reproduced.git("ls-files", "--cached", "--others", "*.gitignore").stdout.split()
+    assert set(ignored) == {".gitignore", ".dvc/.gitignore", "studies/.dvc/.gitignore", "search/.dvc/.gitignore"}
+
+
+def test_a_second_time_does_nothing(repo: Scratch) -> None:
     again = repo.dvc("repro")
     assert "Data and pipelines are up to date." in again.stdout
-    assert not again.ran_anything()
-    assert repo.git("status", "--porcelain").stdout == ""
+    assert again.ran_stages() == set()
+    assert repo.changed_files() == []
 
 
-def test_a_run_that_changes_is_retrained_alone(repo):
-    before = repo.models()
-    with repo.params() as params:
-        params["runs"]["weight_decay"]["optimizer"]["weight_decay"] = 1e-2
+def test_a_value_retrains_the_runs_that_inherit_it(reproduced: Scratch, changed: Scratch, experiment: Result) -> None:
+    assert experiment.ran("train") == experiment.ran("evaluate") == INHERIT_THE_RATE
+    assert experiment.ran("compare") == experiment.ran("draw") == {"tricks"}
+    assert experiment.ran("download") | experiment.ran("normalize") == set()
+    before = reproduced.models()
+    assert {run for run, digest in changed.models().items() if digest != before[run]} == INHERIT_THE_RATE
+    assert [changed.config(run)["lr"] for run in RUNS] == [0.002, 0.002, 0.002]  # the last has a rate of its own
+
+
+def test_returning_to_a_trained_configuration_trains_nothing(
+    reproduced: Scratch, changed_repo: Scratch, experiment: Result
+) -> None:
+    assert experiment.ran("train")  # at the other rate
+    changed_repo.edit("params.yaml", "\nlr: 0.002\n", "\nlr: 0.001\n")
+    back = changed_repo.dvc("repro", *(f"train@{run}" for run in RUNS))
+    assert (back.ran("train"), back.restored("train")) == (set(), INHERIT_THE_RATE)
+    assert changed_repo.models() == reproduced.models()
+    for directory in ("plots/history", "timings"):
+        assert changed_repo.digests(directory) == reproduced.digests(directory)
+
+
+def test_a_deleted_run_leaves_the_comparison(repo: Scratch) -> None:
+    repo.keep("baseline", "dropout_both")
     again = repo.dvc("repro")
-    assert again.ran("train") == again.ran("evaluate") == {"weight_decay"}
-    assert again.ran("compare") == {"tricks"}
-    assert not again.ran("download") | again.ran("normalize")
-    assert {run for run, digest in repo.models().items() if digest != before[run]} == {"weight_decay"}
-
-
-def test_a_deleted_run_leaves_the_comparison(repo):
-    repo.keep(*(run for run in TRICKS if run != "lr_schedule"))
-    again = repo.dvc("repro")
-    assert not again.ran("train") | again.ran("evaluate")
-    assert "lr_schedule" not in json.loads(repo.path("metrics/tricks.json").read_text())
-    assert "lr_schedule" not in repo.path("metrics/tricks.csv").read_text()
-    assert "lr_schedule" not in repo.path("plots/comparison/tricks/curves.csv").read_text()
+    assert again.ran_stages() == {"resolve", "compare", "draw"}
+    assert list(json.loads(repo.path("metrics/tricks.json").read_text())) == ["baseline", "dropout_both"]
+    for file in ("metrics/tricks.csv", "plots/curves/tricks.csv", "plots/f1/tricks.csv"):
+        assert "norm_inputs" not in repo.path(file).read_text()
+    assert not [name for name in repo.digests("plots/pictures/tricks") if "norm_inputs" in name]
     [line] = [line for line in again.stdout.splitlines() if line.startswith("left over")]
-    for file in (
-        "metrics/tricks/lr_schedule.json",
-        "plots/history/tricks/lr_schedule.csv",
-        "plots/confusion/tricks/lr_schedule.csv",
-        "plots/confusion_pictures/tricks/lr_schedule.png",
-    ):
-        assert file in line
-        assert repo.path(file).exists()
+    for directory in ("metrics", "plots/history", "plots/confusion"):
+        [left] = repo.path(f"{directory}/tricks").glob("norm_inputs.*")
+        assert str(left.relative_to(repo.root)) in line
+
+
+def test_a_color_draws_again_and_computes_nothing(repo: Scratch) -> None:
+    before, pictures = yaml.safe_load(repo.path("dvc.lock").read_text()), repo.digests("plots/pictures/tricks")
+    repo.edit("src/trainlab/evaluation/plots.py", '"#e4e4e4"', '"#e40404"')
+    again = repo.dvc("repro")
+    assert again.ran_stages() == {"draw"}
+    lock = yaml.safe_load(repo.path("dvc.lock").read_text())
+    assert {stage for stage, entry in lock["stages"].items() if entry != before["stages"][stage]} == {"draw@tricks"}
+    assert repo.digests("plots/pictures/tricks")["f1.png"] != pictures["f1.png"]
+    allowed = ("dvc.lock", "src/", "plots/pictures/")
+    assert [name for name in repo.changed_files() if not name.startswith(allowed)] == []

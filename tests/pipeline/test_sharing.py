@@ -1,29 +1,88 @@
-"""Results shared through a DVC remote: push here, clone and pull there."""
+"""Results shared through a DVC remote and Git: clones without data, with the results, and with an experiment."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from pipeline.scratch import RUNS, Result, Scratch
+
+OTHERS = ("studies/", "search/dvc.yaml", "alpha")  # other DVC projects, and what only they contain
 
 
-def test_a_clone_pulls_and_has_nothing_to_do(repo, tmp_path):
-    repo.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    repo.commit("a remote")
+@pytest.fixture
+def shared(repo: Scratch) -> Scratch:
+    """Return a repository whose main pipeline is in a remote. Its studies and its search have no results."""
     repo.dvc("push")
-
-    clone = repo.clone(tmp_path / "clone")
-    assert not clone.path("models/baseline.safetensors").exists()
-    clone.dvc("pull", "dvc.yaml")  # the studies and the search have nothing yet
-    assert "Data and pipelines are up to date." in clone.dvc("status", "dvc.yaml").stdout
-    assert not clone.dvc("repro").ran_anything()
-    assert clone.models() == repo.models()
-    assert clone.git("status", "--porcelain").stdout == ""
+    return repo
 
 
-def test_a_clone_without_the_cache_trains_only_what_an_experiment_changes(repo, tmp_path):
+def assert_quiet(result: Result) -> None:
+    """Assert that a command succeeded without a warning, and named nothing of the studies or the search."""
+    assert (result.code, result.stderr) == (0, "")
+    assert [word for word in OTHERS if word in result.stdout] == []
+
+
+def test_commands_are_quiet_in_a_clone_without_data(shared: Scratch, tmp_path: Path) -> None:
+    clone = shared.clone(tmp_path / "clone")
+    dry = clone.dvc("repro", "--dry", "--allow-missing")
+    assert_quiet(dry)
+    assert "Data and pipelines are up to date." in dry.stdout
+    for command in (
+        ("metrics", "show"),
+        ("params", "diff"),
+        ("push",),
+        ("plots", "show", "--out", str(tmp_path / "page")),
+    ):
+        assert_quiet(clone.dvc(*command))
+    page = (tmp_path / "page/index.html").read_text()
+    assert [name for name in ("f1", "curves", "logs") if f"plots/{name}/tricks.csv" not in page] == []
+    assert [
+        run for run in RUNS for kind in ("history", "confusion") if f"plots/{kind}/tricks/{run}.csv" not in page
+    ] == []
+
+    shown = clone.dvc("exp", "show", "--csv")
+    assert_quiet(shown)
+    [columns, *rows] = csv.reader(io.StringIO(shown.stdout))
+    assert set(RUNS) < set(columns)
+    assert len(columns) < 150  # 662, 317 of them of studies, when these were part of the same DVC project
+    assert len(rows) == 2
+
+    checkout = clone.dvc("checkout", check=False)  # an error, because nothing is in the cache: of this project only
+    assert "models/baseline.safetensors" in checkout.stderr
+    assert [word for word in OTHERS if word in checkout.stderr] == []
+    assert clone.changed_files() == []
+
+
+def test_a_clone_pulls_and_has_nothing_to_do(shared: Scratch, tmp_path: Path) -> None:
+    clone = shared.clone(tmp_path / "clone")
+    for command in ("pull", "checkout", "push"):
+        assert_quiet(clone.dvc(command))
+    assert_quiet(again := clone.dvc("repro"))
+    assert again.ran_stages() == set()
+    assert clone.models() == shared.models()
+    assert clone.changed_files() == []
+
+
+def test_an_experiment_is_shared_and_applied_without_training(changed_repo: Scratch, tmp_path: Path) -> None:
+    changed_repo.dvc("push")
+    clone = changed_repo.clone(tmp_path / "clone")
+    clone.git("checkout", "--quiet", "HEAD~1")  # the commit that the experiment started from
+    assert_quiet(clone.dvc("exp", "pull", "origin", "warm"))
+    assert_quiet(clone.dvc("exp", "apply", "warm"))
+    assert clone.models() == changed_repo.models()
+    assert clone.path("metrics/tricks.json").read_text() == changed_repo.path("metrics/tricks.json").read_text()
+    assert clone.dvc("repro").ran_stages() == set()
+
+
+def test_a_clone_without_the_cache_trains_only_what_an_experiment_changes(repo: Scratch, tmp_path: Path) -> None:
     clone = repo.clone(tmp_path / "clone")
     clone.mirror = repo.mirror
-    clone.git("config", "user.name", "Scratch")
-    clone.git("config", "user.email", "scratch@example.org")
     clone.dvc("repro", "normalize")
-    assert clone.git("status", "--porcelain").stdout == ""
-    experiment = clone.dvc("exp", "run", "--allow-missing", "-S", "lr=2e-3")
-    assert experiment.ran("train") == experiment.ran("evaluate") == {"baseline", "norm_inputs"}
+    assert clone.changed_files() == []
+    experiment = clone.dvc("exp", "run", "--allow-missing", "-S", "+runs.baseline.lr=2e-3", "compare@tricks")
+    assert experiment.ran("train") == experiment.ran("evaluate") == {"baseline"}
     assert experiment.ran("compare") == {"tricks"}
-    assert set(clone.models()) == {"baseline", "norm_inputs"}
-    assert len(clone.table("metrics/tricks.csv")) == 8  # the other six as they are in Git
+    assert set(clone.models()) == {"baseline"}
+    assert [row["run"] for row in clone.table("metrics/tricks.csv")] == list(RUNS)  # the others as they are in Git
