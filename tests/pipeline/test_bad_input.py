@@ -34,11 +34,3 @@ def test_each_mistake_in_params_has_its_line_and_nothing_is_trained(data_repo: S
     # DVC has deleted the configurations before it ran the stage; the stage itself deletes nothing.
     data_repo.dvc("checkout", "resolve")
     assert data_repo.digests("configs") == before
-
-
-def test_an_unknown_run_is_one_line(data_repo: Scratch) -> None:
-    result = data_repo.stage("train", "base_line", check=False)
-    assert result.code == 1
-    [line] = result.messages()
-    assert "no run 'base_line'" in line
-    assert "did you mean baseline?" in line
