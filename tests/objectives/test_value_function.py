@@ -28,7 +28,7 @@ def test_loss_and_gradient_are_the_closed_form(batch: int, classes: int, seed: i
         action = int(draws["choice"][i]) if explores else int(values[i].argmax())
         reward, value = float(action == labels[i]), 1 / (1 + math.exp(-float(values[i, action])))
         losses.append(-math.log(value if reward else 1 - value))
-        expected[i, action] = (value - reward) / batch  # only the chosen class learns
+        expected[i, action] = (value - reward) / batch  # only the value of the chosen class is trained
     assert float(loss.detach()) == pytest.approx(sum(losses) / batch)
     assert torch.allclose(gradient, expected)
     assert 0 <= float(logs["reward"]) <= 1
@@ -52,31 +52,21 @@ def test_consistent_values_are_the_softmax_of_the_outputs(batch: int, classes: i
     assert torch.allclose(gradient, expected_gradient, atol=1e-9)
 
 
-def test_actions_are_epsilon_greedy() -> None:
+@pytest.mark.parametrize("epsilon", [0.0, 0.2, 0.7, 1.0])
+def test_actions_are_epsilon_greedy(epsilon: float) -> None:
     batch, classes = 200_000, 4
-    generator = torch.Generator().manual_seed(0)
+    objective = ValueFunction(name="value_function", epsilon=epsilon)
     outputs = torch.tensor([0.0, 2.0, 1.0, -1.0]).expand(batch, classes)
-    draws = OBJECTIVE.draw(batch, classes, generator=generator)
-    for label, probability in enumerate([0.05, 0.85, 0.05, 0.05]):
-        _, logs = OBJECTIVE.loss(outputs, torch.full((batch,), label), draws)  # the reward counts the label's choices
+    draws = objective.draw(batch, classes, generator=torch.Generator().manual_seed(0))
+    for label in range(classes):
+        probability = epsilon / classes + (1 - epsilon) * (label == 1)
+        _, logs = objective.loss(outputs, torch.full((batch,), label), draws)  # the mean reward counts this choice
         assert float(logs["reward"]) == pytest.approx(
             probability, abs=5 * (probability * (1 - probability) / batch) ** 0.5
         )
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("objective", [OBJECTIVE, CONSISTENT])
-def test_extreme_outputs_and_a_batch_of_one_stay_finite(objective: ValueFunction, kind: torch.dtype) -> None:
-    outputs = torch.tensor([[1e4, -1e4, 0.0]], dtype=kind, requires_grad=True)
-    for choice in range(3):
-        draws = {"explore": torch.tensor([0.1]), "choice": torch.tensor([choice])}
-        loss, _ = objective.loss(outputs, torch.tensor([1]), draws)
-        (gradient,) = torch.autograd.grad(loss, outputs)
-        assert math.isfinite(float(loss.detach()))
-        assert bool(torch.isfinite(gradient).all())
-
-
-def test_the_label_reaches_the_loss_through_the_reward_alone() -> None:
+def test_the_label_affects_the_loss_only_through_the_reward() -> None:
     outputs = torch.tensor([[3.0, 0.0, 0.0]])
     draws = {"explore": torch.tensor([0.9]), "choice": torch.tensor([0])}
     wrong = [float(OBJECTIVE.loss(outputs, torch.tensor([label]), draws)[0]) for label in (1, 2)]

@@ -114,7 +114,7 @@ def test_missing_damaged_and_foreign_files_are_reported(model: TrainedModel, tmp
             model_file.load(path)
         assert len(str(caught.value).splitlines()) == 1
     save_file({"0.weight": torch.zeros(1)}, path, metadata={"format": "pt"})
-    with pytest.raises(UserError, match="is damaged .it is not a model file of trainlab.: delete it"):
+    with pytest.raises(UserError, match=r"is damaged .it is not a model file of trainlab.: delete it"):
         model_file.load(path)
 
 
