@@ -20,6 +20,8 @@ from trainlab.data import stored
 from trainlab.data.sources import DataConfig
 from trainlab.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 RUN = [block for block in BLOCKS if block.info[:2] == ("python", "run")]
 FILES = [block for block in BLOCKS if block.info[:1] == ("python",) and block.info[1].startswith("file=")]

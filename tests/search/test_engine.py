@@ -22,6 +22,8 @@ from trainlab.search import engine
 from trainlab.training import model_file
 from trainlab.training.loop import Row, train
 
+pytestmark = pytest.mark.slow
+
 RATE = PARAMS["space"]["lr"]
 Find = Callable[..., tuple[engine.Outcome, Said]]
 

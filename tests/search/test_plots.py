@@ -7,6 +7,8 @@ from matplotlib.patches import Rectangle
 from search.small_search import PARAMS, Said, changed, data, load
 from trainlab.search import engine, plots
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> engine.Outcome:

@@ -7,6 +7,8 @@ import pytest
 
 from suite_results import ACCURACY, digests, modules, rows, stage, succeed, watch, write_results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

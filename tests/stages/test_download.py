@@ -11,6 +11,8 @@ from PIL import Image
 
 from cifar10_files import FOLDER, trust, write_cifar10
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from suite_results import ACCURACY, check, digests, modules, stage, succeed, watch, write_results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -15,6 +15,8 @@ from trainlab.evaluation.metrics import Predictions
 from trainlab.training.loop import train
 from trainlab.training.model_file import TrainedModel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained() -> TrainedModel:

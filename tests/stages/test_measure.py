@@ -14,6 +14,8 @@ from trainlab.evaluation.metrics import evaluate, training_record
 from trainlab.training.history import History
 from trainlab.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 NARROW = {"name": "convnet", "width": 2, "depth": 1, "filter_size": 3, "hidden_dim": 0}
 WIDE = {**NARROW, "width": 5}
 RUNS = {

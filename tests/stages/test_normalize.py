@@ -11,6 +11,8 @@ from PIL import Image
 
 from trainlab.data import stored
 
+pytestmark = pytest.mark.slow
+
 STAGES = Path(__file__).parents[2] / "stages"
 
 

@@ -20,6 +20,8 @@ from trainlab.config import reading
 from trainlab.data import stored
 from trainlab.data.stored import Split
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, str(Path(__file__).parents[2] / "stages/search.py"), "--data", "../data/normalized"]
 UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
 WRITTEN = ("best.yaml", "result.json", "trials.csv", "plots/history.png", "plots/slices.png")
