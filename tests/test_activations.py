@@ -21,14 +21,14 @@ def test_every_name_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_name_means_torchs_function(name: ActivationName) -> None:
+def test_each_name_is_torchs_function(name: ActivationName) -> None:
     x = torch.linspace(-5, 5, 101)
     assert torch.equal(activation(name)(x), MODULES[name](x))
 
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("size", [6, 7])
-def test_the_order_of_activation_and_pooling_does_not_show(name: ActivationName, size: int) -> None:
+def test_pooling_first_gives_the_same_result(name: ActivationName, size: int) -> None:
     torch.manual_seed(0)
     x = (2 * torch.randn(4, 3, size, size, dtype=torch.float64)).requires_grad_()
     quick, plain = activate_and_pool(x, name), F.max_pool2d(MODULES[name](x), 2)
@@ -40,6 +40,6 @@ def test_the_order_of_activation_and_pooling_does_not_show(name: ActivationName,
 
 
 def test_gelu_is_not_monotone() -> None:
-    """The reason why it alone may not be pooled first."""
+    """Show why GELU must not be pooled first."""
     x = torch.tensor([[-3.0, -3.0], [-3.0, -0.75]])[None, None]
     assert not torch.equal(F.max_pool2d(F.gelu(x), 2), F.gelu(F.max_pool2d(x, 2)))

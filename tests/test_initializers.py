@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from small import dataset, run_config, scored
-from trainlab.data.stored import Data
 from trainlab.initializers import (
     Gaussian,
     KaimingNormal,
@@ -18,7 +16,6 @@ from trainlab.initializers import (
     _Initializer,
 )
 from trainlab.models.tf_cnn import TfCnn
-from trainlab.training.loop import train
 
 LAYERS = [(nn.Linear(200, 300), 200, 300), (nn.Conv2d(16, 64, 5), 16 * 25, 64 * 25)]
 UNIFORM = [
@@ -44,7 +41,7 @@ def filled(initializer: _Initializer, layer: nn.Linear | nn.Conv2d) -> Tensor:
 
 @pytest.mark.parametrize(("layer", "fan_in", "fan_out"), LAYERS, ids=["linear", "conv"])
 @pytest.mark.parametrize(("initializer", "variance"), UNIFORM, ids=lambda value: getattr(value, "name", ""))
-def test_uniform_ones_have_their_variance_and_bound(
+def test_uniform_distributions_have_their_variance_and_bound(
     initializer: _Initializer, variance: Variance, layer: nn.Linear | nn.Conv2d, fan_in: int, fan_out: int
 ) -> None:
     weight = filled(initializer, layer)
@@ -56,7 +53,7 @@ def test_uniform_ones_have_their_variance_and_bound(
 
 @pytest.mark.parametrize(("layer", "fan_in", "fan_out"), LAYERS, ids=["linear", "conv"])
 @pytest.mark.parametrize(("initializer", "variance"), NORMAL, ids=lambda value: getattr(value, "name", ""))
-def test_normal_ones_have_their_variance_and_tails(
+def test_normal_distributions_have_their_variance_and_tails(
     initializer: _Initializer, variance: Variance, layer: nn.Linear | nn.Conv2d, fan_in: int, fan_out: int
 ) -> None:
     weight = filled(initializer, layer)
@@ -83,7 +80,7 @@ def test_normal_ones_have_their_variance_and_tails(
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_they_are_torchs_to_the_bit(ours: _Initializer, torchs: Callable[[Tensor], Tensor]) -> None:
+def test_weights_are_torchs_to_the_bit(ours: _Initializer, torchs: Callable[[Tensor], Tensor]) -> None:
     net = TfCnn.model_validate({"name": "tf_cnn", "initializer": ours})
     torch.manual_seed(5)
     drawn = net.network((3, 32, 32), 10)
@@ -101,22 +98,3 @@ def test_they_are_torchs_to_the_bit(ours: _Initializer, torchs: Callable[[Tensor
 def test_a_standard_deviation_is_above_zero(std: Any) -> None:
     with pytest.raises(ValueError, match="std"):
         Gaussian.model_validate({"name": "gaussian", "std": std})
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        {"name": "gaussian", "std": 0.02},
-        "kaiming_normal",
-        "kaiming_uniform",
-        "lecun_normal",
-        "xavier_normal",
-        "xavier_uniform",
-    ],
-    ids=str,
-)
-def test_params_can_name_them(block: Any) -> None:
-    config = run_config(model={"initializer": block}, epochs=1, batch_size=8)
-    assert config.to_dict()["model"]["initializer"] == ({"name": block} if isinstance(block, str) else block)
-    images, test = dataset(count=8), scored(count=8)
-    assert train(config, Data(images, test)).scores(test).shape == (1, 12, 4)

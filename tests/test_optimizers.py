@@ -6,7 +6,8 @@ import torch
 
 from trainlab.optimizers import Adagrad, Adam, AdamW, RMSprop, Sgd
 
-ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAM: dict[str, Any] = {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}
+TORCHS: dict[str, Any] = {"betas": (0.8, 0.95), "eps": 1e-3, "fused": True}
 DECAY: dict[str, Any] = {"weight_decay": 0.01}
 
 
@@ -22,14 +23,14 @@ DECAY: dict[str, Any] = {"weight_decay": 0.01}
             Sgd(name="sgd", momentum=0.9, nesterov=True),
             lambda p, lr: torch.optim.SGD(p, lr, 0.9, nesterov=True, fused=True),
         ),
-        (Adam(name="adam", **ADAM), lambda p, lr: torch.optim.Adam(p, lr, fused=True)),
+        (Adam(name="adam", **ADAM), lambda p, lr: torch.optim.Adam(p, lr, **TORCHS)),
         (
             Adam(name="adam", **ADAM, **DECAY),
-            lambda p, lr: torch.optim.Adam(p, lr, **DECAY, fused=True),
+            lambda p, lr: torch.optim.Adam(p, lr, **DECAY, **TORCHS),
         ),
         (
             AdamW(name="adamw", **ADAM, **DECAY),
-            lambda p, lr: torch.optim.AdamW(p, lr, **DECAY, fused=True),
+            lambda p, lr: torch.optim.AdamW(p, lr, **DECAY, **TORCHS),
         ),
         (Adagrad(name="adagrad", eps=1e-10), lambda p, lr: torch.optim.Adagrad(p, lr, fused=True)),
         (
@@ -63,7 +64,7 @@ def test_steps_are_torchs_to_the_bit(ours: Any, theirs: Callable[..., torch.opti
             assert torch.equal(a, b.detach())
 
 
-def test_adamw_shrinks_weights_apart_from_the_gradient() -> None:
+def test_adamw_shrinks_weights_independently_of_the_gradient() -> None:
     weight = [torch.tensor([2.0])]
     optimizer = AdamW(name="adamw", **ADAM, weight_decay=0.5)
     optimizer.step(weight, [torch.tensor([0.0])], optimizer.start(weight), 0.1)
@@ -74,7 +75,7 @@ def test_adams_weight_decay_is_part_of_the_gradient() -> None:
     weight = [torch.tensor([2.0])]
     optimizer = Adam(name="adam", **ADAM, weight_decay=0.5)
     optimizer.step(weight, [torch.tensor([0.0])], optimizer.start(weight), 0.1)
-    assert weight[0].item() == pytest.approx(2 - 0.1)  # Adam's first step has the size of the rate
+    assert weight[0].item() == pytest.approx(2 - 0.1, rel=1e-4)  # Adam's first step has the size of the rate
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_fast_forms_agree_with_torchs_plain_loops(ours: Any, theirs: Callable[..
     mine = [torch.randn(5, 3, generator=generator)]
     reference = [mine[0].clone().requires_grad_()]
     state = ours.start(mine)
-    optimizer = theirs(reference)  # on a CPU, torch takes one parameter at a time unless told otherwise
+    optimizer = theirs(reference)  # on a CPU torch's default is one parameter at a time
     for _ in range(10):
         reference[0].grad = torch.randn(5, 3, generator=generator)
         ours.step(mine, [reference[0].grad.clone()], state, 0.1)
@@ -100,12 +101,12 @@ def test_fast_forms_agree_with_torchs_plain_loops(ours: Any, theirs: Callable[..
     torch.testing.assert_close(mine[0], reference[0].detach(), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [Adagrad(name="adagrad", eps=1e-8, **DECAY), RMSprop(name="rmsprop", alpha=0.9, eps=1e-8, momentum=0.5, **DECAY)],
-)
-def test_a_step_leaves_the_gradients_alone(optimizer: Any) -> None:
-    weight, gradient = [torch.tensor([2.0])], [torch.tensor([3.0])]
-    optimizer.step(weight, gradient, optimizer.start(weight), 0.1)
-    assert gradient[0].item() == 3
-    assert weight[0].item() < 2
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_adagrad_reads_no_number_from_a_gpu(decay: float) -> None:
+    """A tensor on the device ``meta`` has no values, so that reading one is an error."""
+    optimizer = Adagrad(name="adagrad", eps=1e-8, weight_decay=decay)
+    parameters = [torch.zeros(5, 3, device="meta"), torch.zeros(7, device="meta")]
+    state = optimizer.start(parameters)
+    for _ in range(2):
+        optimizer.step(parameters, [torch.zeros_like(p) for p in parameters], state, 0.1)
+    assert [float(count) for count in state["steps"]] == [2, 2]

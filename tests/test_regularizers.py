@@ -25,12 +25,12 @@ LAYERS = [(5, 3, 2, 2), (5,), (4, 6), (4,)]  # a convolution and a linear layer 
 
 
 @pytest.mark.parametrize(("regularizer", "penalty"), PENALTIES)
-def test_what_is_added_is_the_penaltys_gradient(
+def test_the_added_gradient_is_that_of_the_penalty(
     regularizer: Any, penalty: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     parameters = [p.requires_grad_() for p in some(*LAYERS)]
     with torch.no_grad():
-        parameters[2][0, 0] = 0  # where |w| has a corner
+        parameters[2][0, 0] = 0  # where |w| has no derivative
     gradients = some(*LAYERS, seed=1)
     before = [g.clone() for g in gradients]
     regularizer.add_gradient(parameters, gradients)
@@ -72,7 +72,7 @@ def test_l2_is_sgds_weight_decay() -> None:
 @given(
     st.lists(st.integers(1, 4), min_size=2, max_size=4), st.floats(1e-3, 100), st.floats(0, 100), st.integers(0, 2**31)
 )
-def test_no_unit_is_over_the_limit_and_directions_stay(
+def test_no_unit_exceeds_the_limit_and_directions_are_unchanged(
     shape: tuple[int, ...], limit: float, scale: float, seed: int
 ) -> None:
     (before,) = some(tuple(shape), seed=seed)

@@ -35,7 +35,7 @@ def test_rates_are_those_of_torchs_schedulers(schedule: Any, theirs: Callable[..
 
 
 @given(st.floats(0.01, 1), st.integers(1, 60))
-def test_a_factor_never_grows(gamma: float, epochs: int) -> None:
+def test_factors_never_increase(gamma: float, epochs: int) -> None:
     for schedule in (Exponential(name="exponential", gamma=gamma), Cosine(name="cosine")):
         factors = [schedule.factor(epoch, epochs) for epoch in range(epochs)]
         assert factors[0] == 1
@@ -72,7 +72,7 @@ def test_one_cycle_has_torchs_rates_at_every_step(
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.01, 1), st.floats(0, 1), st.integers(1, 60))
-def test_one_cycle_goes_up_and_down_once(warmup: float, start: float, end: float, epochs: int) -> None:
+def test_one_cycle_rises_and_falls_once(warmup: float, start: float, end: float, epochs: int) -> None:
     schedule = OneCycle(name="one_cycle", warmup=warmup, start=start, end=end)
     assert schedule.factor(0, epochs) == pytest.approx(start)
     assert schedule.factor(warmup * epochs, epochs) == pytest.approx(1)
@@ -83,7 +83,7 @@ def test_one_cycle_goes_up_and_down_once(warmup: float, start: float, end: float
     assert all(a >= b - 1e-12 for a, b in pairwise(down))
 
 
-def test_milestones_are_the_rates_as_written() -> None:
+def test_milestones_give_the_listed_rates() -> None:
     schedule = Milestones(name="milestones", after=[25, 40], factors=[0.7, 0.5])
     rates = [0.1 * schedule.factor(done, 50) for done in (0, 24.999, 25, 39.9, 40, 49)]
     assert rates == pytest.approx([0.1, 0.1, 0.07, 0.07, 0.05, 0.05])
@@ -112,10 +112,10 @@ def test_equal_milestones_are_torchs_multi_step() -> None:
         ([], [], "at least 1"),
     ],
 )
-def test_milestones_that_make_no_sense_are_refused(after: list[int], factors: list[float], message: str) -> None:
+def test_wrong_milestones_are_refused(after: list[int], factors: list[float], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Milestones(name="milestones", after=after, factors=factors)
 
 
-def test_milestones_take_whole_numbers_for_factors() -> None:
+def test_factors_of_milestones_can_be_integers() -> None:
     assert Milestones(name="milestones", after=[1], factors=[2]).factor(1, 2) == 2

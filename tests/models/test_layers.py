@@ -17,6 +17,13 @@ def conv_and_images(precision: torch.dtype = torch.float32) -> tuple[nn.Conv2d, 
     return conv, torch.randn(6, 3, 14, 14).to(dtype=precision, memory_format=torch.channels_last)
 
 
+def gradients_of(conv: nn.Conv2d) -> list[Tensor]:
+    """Return the gradients, and clear them."""
+    gradients = [p.grad.clone() for p in conv.parameters() if p.grad is not None]
+    conv.zero_grad()
+    return gradients
+
+
 @pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_without_dropout_it_is_relu_then_pool_to_the_bit(pool: bool, training: bool) -> None:
@@ -43,13 +50,13 @@ def test_evaluation_drops_nothing() -> None:
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pool", [False, True])
 def test_gradients_are_those_of_a_mask_with_a_backward_pass(pool: bool, precision: torch.dtype) -> None:
-    """The mask that was drawn is read off a copy, and the textbook order (ReLU, drop, pool) is redone with it."""
+    """Draw the mask twice, and apply the second one in the textbook order: ReLU, dropout, pooling."""
     conv, images = conv_and_images(precision)
     dropped = conv(images)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         ones = torch.ones_like(dropped)
-        relu_dropout_pool(ones, dropout=0.2, training=True)  # overwritten in place: what is left is the mask
+        relu_dropout_pool(ones, dropout=0.2, training=True)  # overwritten in place with the mask
     torch.manual_seed(1)
     quick = relu_dropout_pool(dropped, dropout=0.2, pool=pool, training=True)
     quick.float().square().sum().backward()
@@ -67,7 +74,7 @@ def test_gradients_are_those_of_a_mask_with_a_backward_pass(pool: bool, precisio
 
 
 @pytest.mark.parametrize("dropout", [0.0007, 0.002, 0.1, 0.2, 0.5, 0.99])
-def test_every_place_is_kept_with_the_same_probability(dropout: float) -> None:
+def test_every_element_is_kept_with_the_same_probability(dropout: float) -> None:
     torch.manual_seed(0)
     kept = round(256 * (1 - dropout)) / 256
     x = torch.ones(500, 8, 16, 16).to(memory_format=torch.channels_last)

@@ -4,11 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from small import dataset, run_config, scored
-from trainlab.data.stored import Data
 from trainlab.models.base import Network
 from trainlab.models.three_layer import ThreeLayer
-from trainlab.training.loop import train
 
 SIZES = {"name": "three_layer", "num_filters": 5, "filter_size": 7, "hidden_dim": 12}
 
@@ -57,16 +54,6 @@ def test_the_number_of_parameters() -> None:
     assert sum(p.numel() for p in net.parameters()) == expected
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 2), (4, 33, 19)])
-def test_it_takes_images_of_other_sizes(shape: tuple[int, int, int]) -> None:
-    assert build(shape, 3)(torch.randn(2, *shape)).shape == (2, 3)
-
-
-def test_too_small_images_are_an_error() -> None:
-    with pytest.raises(ValueError, match="at least 2×2 pixels, and these are 1×32"):
-        build((3, 1, 32))
-
-
 @pytest.mark.parametrize(
     ("key", "wrong", "says"),
     [
@@ -80,15 +67,3 @@ def test_too_small_images_are_an_error() -> None:
 def test_wrong_parameters_are_an_error(key: str, wrong: object, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         ThreeLayer.model_validate(SIZES | {key: wrong})
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_it_trains_a_step(precision: str) -> None:
-    config = run_config(model=SIZES | {"activation": "tanh"}, epochs=1, batch_size=8, precision=precision)
-    assert config.to_dict()["model"] == SIZES | {"activation": "tanh"}
-    images, test = dataset(count=8), scored(count=8)
-    model = train(config, Data(images, test))
-    assert model.scores(test).shape == (1, 12, 4)
-    torch.manual_seed(config.seed)
-    start = config.model.build((3, 20, 20), 4)
-    assert not any(torch.equal(model.weights[0][name], p) for name, p in start.named_parameters())

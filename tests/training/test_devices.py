@@ -2,10 +2,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from small import data, run_config
+from trainlab.errors import UserError
+from trainlab.training import devices, loop
 
 SRC = Path(__file__).parents[2] / "src"
+CPU = torch.device("cpu")
 FAULTS = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
@@ -23,22 +30,23 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 STARTED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import trainlab.training.loop, trainlab.training.model_file, trainlab.config, trainlab.training.progress, trainlab.training.history
+import trainlab.config.runs, trainlab.training.history, trainlab.training.loop, trainlab.training.progress
 print(*sorted(sys.modules))
 """
 
 
 def python(script: str, *arguments: object) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", script, SRC, *map(str, arguments)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script, SRC, *map(str, arguments)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_memory_is_kept_between_steps() -> None:
-    assert int(python(FAULTS, "keep")) < int(python(FAULTS, "give back")) / 10
+    assert int(python(FAULTS, "keep")) < int(python(FAULTS, "return")) / 10
 
 
 def test_a_training_stage_imports_nothing_slow_that_it_does_not_need() -> None:
@@ -46,3 +54,103 @@ def test_a_training_stage_imports_nothing_slow_that_it_does_not_need() -> None:
     assert "torch" in modules
     slow = re.compile(r"(torchvision|torch\._dynamo|sympy|pandas|matplotlib|sklearn|scipy|dvc|requests)(\.|$)")
     assert [name for name in modules if slow.match(name)] == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_is_chosen_by_name() -> None:
+    assert devices.choose("cpu") == devices.choose("auto") == CPU
+    with pytest.raises(UserError, match="device is cuda, and PyTorch finds no GPU"):
+        devices.choose("cuda")
+
+
+def settings() -> set[str]:
+    cudnn: Any = torch.backends.cudnn
+    return {cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, torch.backends.cuda.matmul.fp32_precision}
+
+
+def test_float32_is_ieee_on_a_gpu_unless_tf32_is_asked_for() -> None:
+    devices._set_float32("tf32")
+    devices.prepare("cpu", 1)
+    assert settings() == {"ieee"}
+    with devices.float32_arithmetic("tf32"):
+        assert settings() == {"tf32"}
+        with devices.float32_arithmetic("ieee"):
+            assert settings() == {"ieee"}
+        assert settings() == {"tf32"}
+    assert settings() == {"ieee"}
+    cudnn: Any = torch.backends.cudnn
+    cudnn.conv.fp32_precision = "tf32"
+    with devices.float32_arithmetic("ieee"):
+        assert settings() == {"ieee"}
+    assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == ("tf32", "ieee")
+    devices.prepare("cpu", 1)
+
+
+def test_training_on_a_cpu_starts_cuda_on_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("CUDA is used")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("get_rng_state", "set_rng_state", "manual_seed", "manual_seed_all", "_lazy_init", "_lazy_call"):
+        monkeypatch.setattr(torch.cuda, name, start)
+    loop.train(run_config(epochs=1), data())
+
+
+def test_seeding_draws_as_manual_seed_does_and_restores_the_state() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    state = torch.random.get_rng_state()
+    with devices.seeded(5, CPU):
+        assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "slow"),
+    [
+        ({}, "bfloat16", True),
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "bfloat16", True),
+        ({"avx512_bf16": True}, "bfloat16", False),
+        ({"amx_bf16": True}, "bfloat16", False),
+        ({"neon": True, "bf16": True}, "bfloat16", False),
+        ({}, "float32", False),
+        ({}, "tf32", False),
+    ],
+    ids=str,
+)
+def test_emulated_bfloat16_is_reported(
+    capabilities: dict[str, bool], precision: str, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    note = devices.slow_arithmetic(CPU, precision)
+    assert bool(note) is slow
+    assert "\n" not in note
+    assert not note or note.startswith("this CPU has no bfloat16 instructions")
+    assert devices.slow_arithmetic(torch.device("cuda"), precision) == ""
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "precision", "used"),
+    [
+        ("cpu", None, "float32", "float32"),
+        ("cpu", None, "tf32", "float32"),
+        ("cpu", None, "bfloat16", "bfloat16"),
+        ("cuda", (9, 0), "tf32", "tf32"),
+        ("cuda", (8, 0), "tf32", "tf32"),
+        ("cuda", (7, 5), "tf32", "float32"),
+        ("cuda", (7, 5), "bfloat16", "bfloat16"),
+    ],
+)
+def test_the_description_has_the_precision_that_was_used(
+    device: str, capability: tuple[int, int] | None, precision: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    devices.prepare("cpu", 1)
+    assert devices.describe(torch.device(device), precision) == {
+        "device": "cpu" if device == "cpu" else "a GPU",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": 1,
+        "torch": torch.__version__,
+        "precision": used,
+    }

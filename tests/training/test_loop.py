@@ -224,6 +224,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_ran_before(precision: str) -
     assert not same(first.weights[0], trained(**own, seed=1)[0].weights[0])
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits(tmp_path: Path) -> None:
     here, _ = trained(model={"name": "tf_cnn", "dropout_conv": 0.2})
     here.save(tmp_path / "here.safetensors")

@@ -295,7 +295,7 @@ def _gradients(config: RunConfig, net: Network, dataset: Dataset, batches: Batch
 
 
 def _gradients_agree(loss: Callable[..., Tensor], parameters: tuple[Tensor, ...], step: float) -> bool:
-    calls_left = 10 + 4 * len(parameters)  # more than the fast mode needs
+    calls_left = 10 + 2 * len(parameters)  # the fast mode makes two per parameter, and two more
 
     def limited(*parameters: Tensor) -> Tensor:
         nonlocal calls_left
