@@ -308,6 +308,7 @@ def test_a_caption_states_images_replicas_epochs_precision_device_and_torch() ->
         ({"values": [0.5, 0.6]}, {}, "; 1 to 2 replicas per run;"),
         ({"values": [0.5, 0.6]}, {"values": [0.5, 0.6]}, "; 2 replicas per run;"),
         ({"epochs": 1}, {"epochs": 1}, "; 1 epoch of all training images;"),
+        ({"epochs": 2}, {"epochs": 2}, "; 2 epochs of all training images;"),
         ({"epochs": 10}, {}, "; 10 to 15 epochs of all training images;"),
         ({"epochs": 1}, {}, "; 1 to 15 epochs of all training images;"),
         ({"epochs": 1000}, {"epochs": 2000}, "; 1,000 to 2,000 epochs of all training images;"),
