@@ -1,0 +1,72 @@
+"""Stages `check` and `train`: what they write, and what they print."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from small import PARAMS, data, run_config
+from suite_results import STAGES, digests, modules, succeed
+from trainlab.data import stored
+from trainlab.data.stored import Split
+
+pytestmark = pytest.mark.slow
+SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 16}
+EMULATED = f"""
+import sys
+sys.path.insert(0, {str(STAGES)!r})
+import _start
+import torch
+torch.cpu.get_capabilities = lambda: {{}}
+from pathlib import Path
+import train
+train.main("small", Path("images"))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a directory with images, and the configuration of one run in bfloat16."""
+    images = data(count=120)
+    assert images.test is not None
+    train, test = (Split(part.images, part.labels) for part in (images.train, images.test))
+    stored.save(tmp_path / "images", train, test, images.train.classes)
+    config = run_config(model=SMALL, precision="bfloat16")
+    for path, values in (("tricks", config.to_dict()), ("checks", PARAMS["checks"])):
+        (tmp_path / "configs" / path).mkdir(parents=True)
+        (tmp_path / "configs" / path / "small.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path
+
+
+def written(project: Path) -> set[str]:
+    return {name for name in digests(project) if not name.startswith(("images/", "configs/"))}
+
+
+def test_train_writes_model_history_and_timing_and_reports_emulated_bfloat16(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EMULATED], cwd=project, capture_output=True, text=True, check=True, timeout=300
+    )
+    [note] = done.stderr.splitlines()
+    assert note.startswith("small: this CPU has no bfloat16 instructions, so bfloat16 is emulated and slow")
+    assert len(done.stdout.splitlines()) == 2  # epochs
+    assert written(project) == {
+        "models/small.safetensors",
+        "plots/history/tricks/small.csv",
+        "timings/tricks/small.json",
+    }
+    timing = json.loads((project / "timings/tricks/small.json").read_text())
+    assert list(timing) == ["seconds", "images_per_second", "device", "cpu_capability", "threads", "torch", "precision"]
+
+
+def test_check_writes_numbers_and_a_mark_and_imports_no_drawing_code(project: Path) -> None:
+    said = succeed(project, "check", "small", "--data", "images")
+    assert said.splitlines()[0].startswith("small: initial_loss: passed: the loss starts at ")
+    assert len(said.splitlines()) == 4
+    assert written(project) == {"metrics/checks/tricks/small.json", "checks/small.passed"}
+    report = json.loads((project / "metrics/checks/tricks/small.json").read_text())
+    assert report["layer_images"] == 120
+    assert list(report["layers"]) == ["conv", "dense", "head"]
+    assert "matplotlib" not in modules(project, "check", "small", "--data", "images")
