@@ -282,29 +282,43 @@ class TestObjective:
         objective.loss(outputs, labels, draws)[0].backward()
         assert teacher.grad is None
 
-    def test_several_threads_give_the_same_bits(self, objective: Any) -> None:
-        """Backward passes that add in the order of the threads gave other bits in every tenth run."""
-        batch, width = 256, 1024
-        torch.manual_seed(0)
-        head = nn.Linear(width, objective.num_outputs(CLASSES))
-        features = torch.randn(batch, width)
-        labels = torch.randint(CLASSES, (batch,))
-        draws = objective.draw(batch, CLASSES, generator=Generator().manual_seed(0))
-        if objective.needs_teacher:
-            draws = {**draws, "teacher_outputs": torch.randn(batch, CLASSES)}
-        threads, found = torch.get_num_threads(), set()
-        torch.set_num_threads(2)
-        try:
-            for _ in range(30):
-                if objective.needs_head:
-                    loss, _ = objective.loss_from_features(features, head, labels, draws)
-                else:
-                    loss, _ = objective.loss(head(features), labels, draws)
-                gradients = torch.autograd.grad(loss, list(head.parameters()))
-                found.add(b"".join(gradient.numpy().tobytes() for gradient in gradients))
-        finally:
-            torch.set_num_threads(threads)
-        assert len(found) == 1
+
+def operations(loss: Tensor) -> set[str]:
+    """Return the names of the backward operations of a loss."""
+    names: set[str] = set()
+    nodes = [loss.grad_fn]
+    while nodes:
+        if (node := nodes.pop()) is not None:
+            names.add(node.name())
+            nodes += [following for following, _ in node.next_functions]
+    return names
+
+
+@pytest.mark.parametrize("objective", smallest(OBJECTIVES), ids=label)
+def test_several_threads_give_the_same_bits(objective: Any) -> None:
+    """A backward pass that adds in the order of the threads gives other bits in some runs."""
+    batch, width = 256, 1024
+    torch.manual_seed(0)
+    head = nn.Linear(width, objective.num_outputs(CLASSES))
+    features = torch.randn(batch, width)
+    labels = torch.randint(CLASSES, (batch,))
+    draws = objective.draw(batch, CLASSES, generator=Generator().manual_seed(0))
+    if objective.needs_teacher:
+        draws = {**draws, "teacher_outputs": torch.randn(batch, CLASSES)}
+    threads, found = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(20):
+            if objective.needs_head:
+                loss, _ = objective.loss_from_features(features, head, labels, draws)
+            else:
+                loss, _ = objective.loss(head(features), labels, draws)
+            assert "IndexBackward0" not in operations(loss)  # it does so; the bits below differ in four of five tests
+            gradients = torch.autograd.grad(loss, list(head.parameters()))
+            found.add(b"".join(gradient.numpy().tobytes() for gradient in gradients))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
 
 
 # Optimizers

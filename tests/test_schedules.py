@@ -28,7 +28,7 @@ def test_rates_are_those_of_torchs_schedulers(schedule: Any, theirs: Callable[..
     scheduler = theirs(optimizer, epochs)
     for epoch in range(epochs):
         expected = optimizer.param_groups[0]["lr"]
-        for fraction in (0, 0.5, 0.999):  # one rate an epoch
+        for fraction in (0, 0.5, 0.999):  # one rate per epoch
             assert lr * schedule.factor(epoch + fraction, epochs) == pytest.approx(expected, rel=1e-12)
         optimizer.step()
         scheduler.step()

@@ -26,7 +26,7 @@ def build(in_shape: tuple[int, int, int] = (3, 32, 32), num_outputs: int = 10, *
         ({"activation": "gelu"}, nn.GELU()),
     ],
 )
-def test_it_is_the_sequence_of_its_layers(own: dict[str, Any], between: nn.Module) -> None:
+def test_the_network_is_the_sequence_of_its_layers(own: dict[str, Any], between: nn.Module) -> None:
     net = build((3, 9, 12), **own)
     torch.manual_seed(0)
     plain = nn.Sequential(
