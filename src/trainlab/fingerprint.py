@@ -265,7 +265,7 @@ class _Code:
 
     def _label(self, definition: _Definition) -> str:
         """Return a name for a definition that says what it is and not where: two of one name stay distinct."""
-        if not definition.name or not self._is_followed(definition.module):
+        if not definition.name or definition.name.startswith("__") or not self._is_followed(definition.module):
             return definition.name or definition.module.rpartition(".")[2]
         statements = self.module(definition.module).definitions[definition.name]
         shallow = hashlib.sha256("\n".join(map(_text, statements)).encode()).hexdigest()[:8]

@@ -77,7 +77,9 @@ def components() -> list[fingerprint._Definition]:
         for subclass in cls.__subclasses__():
             yield from below(subclass)
 
+    # Those of the search are no part of a run, and are there only if another test imported them.
     classes = (cls for cls in below(Component) if cls.__module__.startswith("trainlab."))
+    classes = (cls for cls in classes if not cls.__module__.startswith("trainlab.search."))
     return [fingerprint.TRAINING, *(fingerprint._Definition(cls.__module__, cls.__qualname__) for cls in classes)]
 
 
