@@ -57,7 +57,7 @@ def prepared(build_once: Build) -> Scratch:
     """Return a repository with all runs configured, the data normalized, and nothing trained. Copy it to change it."""
 
     def build(directory: Path) -> None:
-        scratch = create(directory / "repo", directory / "mirror")
+        scratch = create(directory / "repo", directory / "mirror", directory.parent / "storage")
         scratch.dvc("repro", "resolve", "normalize")
         scratch.commit("data")
 

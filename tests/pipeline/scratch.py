@@ -216,7 +216,7 @@ class Scratch:
         return Scratch(root)
 
 
-def create(root: Path, mirror: Path) -> Scratch:
+def create(root: Path, mirror: Path, storage: Path) -> Scratch:
     """Return a repository with this working tree's pipeline and small parameters, and nothing built.
 
     Parameters
@@ -225,6 +225,9 @@ def create(root: Path, mirror: Path) -> Scratch:
         A directory that does not exist yet.
     mirror
         Where to write the tiny CIFAR-10 that the copy treats as the official one.
+    storage
+        The DVC remote of the repository and of its copies and clones. Absolute: ``dvc exp pull`` does not find a relative
+        one (DVC 3.67).
     """
     root.mkdir(parents=True)
     for name in _project_files():
@@ -232,9 +235,8 @@ def create(root: Path, mirror: Path) -> Scratch:
         shutil.copy2(PROJECT / name, root / name, follow_symlinks=False)
     trust(root, write_cifar10(mirror, train_per_batch=20, test=50))
     scratch = Scratch(root, mirror)
-    # Relative, so that copies and clones beside each other share the remote.
     scratch.edit(".dvc/config", "[core]\n", "[core]\n    remote = storage\n")
-    scratch.append(".dvc/config", "['remote \"storage\"']\n    url = ../../storage\n")
+    scratch.append(".dvc/config", f"['remote \"storage\"']\n    url = {storage}\n")
     scratch.keep(*RUNS)
     with scratch.params() as params:
         params["suites"]["tricks"] |= {"epochs": 1, "batch_size": 50}
