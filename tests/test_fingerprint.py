@@ -15,6 +15,8 @@ from trainlab import config, fingerprint
 from trainlab.component import Component
 from trainlab.config.schema import RunConfig
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 RUNS: dict[str, dict[str, Any]] = {
     "adam": {},
