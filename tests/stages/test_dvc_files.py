@@ -12,6 +12,8 @@ import trainlab.config.schema  # noqa: F401 (imports every component)
 from trainlab import fingerprint
 from trainlab.component import Component
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 SOURCE, STAGES = PROJECT / "src", PROJECT / "stages"
 # Base classes of everything, whose code decides no result.
