@@ -44,7 +44,9 @@ def test_command(page: str, command: str, tmp_path: Path) -> None:
     elif program == "python":
         check_python(arguments)
     else:
-        assert program in {"source", "cd", "export", "git", "mutmut", "pre-commit"}, f"{page}: unknown program {program}"
+        assert program in {"source", "cd", "export", "git", "mutmut", "pre-commit"}, (
+            f"{page}: unknown program {program}"
+        )
 
 
 def check_make(arguments: list[str]) -> None:

@@ -159,7 +159,7 @@ def _names(key: str) -> list[dict[str, str]]:
     return [schema["$defs"][reference]["properties"]["name"] for reference in references]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.9])
+@pytest.mark.parametrize("factor", [0.0, 0.99])
 @pytest.mark.parametrize(
     ("model", "layer"),
     [

@@ -126,16 +126,16 @@ def test_training_is_the_textbook_loop(
 def test_losses_are_means_over_images_if_the_last_batch_is_smaller() -> None:
     steps: list[tuple[int, float]] = []
     rows: list[Row] = []
-    objective = {"name": "value_function", "epsilon": 0.5}
+    objective = {"name": "policy_gradient", "entropy_weight": 0}
     train(
-        run_config(model=SMALL, epochs=1, objective=objective),
+        run_config(model=SMALL, epochs=1, lr=1e-9, objective=objective),
         data(count=17),
         on_epoch=rows.append,
         on_step=lambda step: steps.append((step.images, float(step.loss))),
     )
     assert [images for images, _ in steps] == [16, 1]
     assert rows[0]["train_loss"] == pytest.approx((16 * steps[0][1] + steps[1][1]) / 17, rel=1e-6)
-    assert rows[0]["reward"] * 17 == pytest.approx(round(rows[0]["reward"] * 17))  # a number of rewarded images
+    assert rows[0]["entropy"] == pytest.approx(math.log(4), abs=0.1)  # of each image
 
 
 def test_training_accuracy_counts_the_predictions_before_each_update() -> None:
