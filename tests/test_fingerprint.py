@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Checkout:
 
     def codes(self, schema: type[RunConfig] = RunConfig) -> dict[str, str]:
         """Return the fingerprint of each run."""
-        fingerprint._parse.cache_clear()
+        fingerprint._source.cache_clear()
         return {run: self.code(components, schema) for run, components in COMPONENTS.items()}
 
     def code(self, components: list[Component], schema: type[RunConfig]) -> str:
@@ -99,14 +99,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def before() -> Iterator[dict[str, str]]:
+def before() -> dict[str, str]:
     """Return the fingerprints of the unedited source."""
     runs = config.resolve(
         {**PARAMS, "runs": {run: {"suite": "tricks", **own} for run, own in RUNS.items()}},
         scripts=[PROJECT / "stages/train.py"],
     )
-    yield {name: run.code for name, run in runs.items()}
-    fingerprint._parse.cache_clear()
+    return {name: run.code for name, run in runs.items()}
 
 
 def stale(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
@@ -151,6 +150,14 @@ CHANGES: dict[str, tuple[Callable[[Checkout], None], set[str]]] = {
     "what the script imports first": (lambda c: c.edit("stages/_start.py", "gc.disable()", "gc.enable()"), ALL),
     "a statement that an import executes": (
         lambda c: c.append("data/subsets.py", "\nif np.lib:\n    np.seterr(all='raise')\n"),
+        ALL,
+    ),
+    "a statement that the import of its package executes": (
+        lambda c: c.append("data/__init__.py", "\nimport numpy\n\nnumpy.seterr(all='raise')\n"),
+        ALL,
+    ),
+    "a statement that only a type checker skips": (
+        lambda c: c.append("data/subsets.py", "\nif not TYPE_CHECKING:\n    np.seterr(all='raise')\n"),
         ALL,
     ),
     "one model": (
@@ -392,6 +399,18 @@ def rename_a_module(checkout: Checkout) -> None:
     checkout.moved |= {"Constant": "trainlab.rates", "Step": "trainlab.rates"}
 
 
+def rename_a_module_that_is_imported_as_a_whole(checkout: Checkout) -> None:
+    checkout.path("training/devices.py").rename(checkout.path("training/machines.py"))
+    checkout.replace_everywhere("from trainlab.training import devices", "from trainlab.training import machines")
+    checkout.replace_everywhere("devices.", "machines.")
+
+
+def import_otherwise(checkout: Checkout) -> None:
+    text = checkout.path("models/tf_cnn.py").read_text().replace("F.", "G.")
+    checkout.path("models/tf_cnn.py").write_text(text)
+    checkout.edit("models/tf_cnn.py", "import torch.nn.functional as F", "from torch.nn import functional as G")
+
+
 def split_a_module(checkout: Checkout) -> None:
     """Give `Step` and its base class files of their own in a package that was a module."""
     text = checkout.path("schedules.py").read_text()
@@ -429,6 +448,8 @@ REFACTORINGS: dict[str, Callable[[Checkout], None]] = {
     "pictures": lambda c: c.append("evaluation/plots.py", "\nprint()\n"),
     "a function in another module": move_a_function_to_another_module,
     "a renamed module": rename_a_module,
+    "a renamed module that is imported as a whole": rename_a_module_that_is_imported_as_a_whole,
+    "a name imported otherwise": import_otherwise,
     "a module in parts": split_a_module,
     "the order of definitions": reorder,
     "an absolute import made relative": lambda c: c.edit(

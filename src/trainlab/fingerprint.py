@@ -1,7 +1,6 @@
 """Which code a run's result comes from: a hash that changes when that code does, and only then."""
 
 import ast
-import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,10 +39,10 @@ def of_run(components: Iterable[object], scripts: Iterable[Path] = (), schema: t
         16 hexadecimal digits.
     """
     scripts = list(scripts)
-    code = _Code((SOURCE, *dict.fromkeys(script.resolve().parent for script in scripts)))
+    code = _Code(_source((SOURCE, *dict.fromkeys(script.resolve().parent for script in scripts))))
     code.add(TRAINING)
     for script in scripts:
-        code.add_script(code.module(script.stem))
+        code.add_script(script.stem)
     for component in components:
         code.add(_Definition(type(component).__module__, type(component).__qualname__))
     fields = schema.model_fields if schema else {}
@@ -70,6 +69,8 @@ class _Module:
     ----------
     name
         The module's full name.
+    file
+        Its file.
     definitions
         By name: the statements that define it.
     imports
@@ -79,7 +80,7 @@ class _Module:
     """
 
     name: str
-    is_package: bool
+    file: Path
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     effects: list[ast.stmt] = field(default_factory=list)
@@ -99,7 +100,7 @@ class _Module:
                 self.definitions.setdefault(name, []).append(statement)
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 self.definitions.setdefault(name, []).append(statement)
-            case ast.If() if _is_for_type_checking(statement):
+            case ast.If(test=test, orelse=[]) if _chain(test).rpartition(".")[2] == "TYPE_CHECKING":
                 pass
             case _:
                 self.effects.append(statement)
@@ -108,7 +109,7 @@ class _Module:
         """Return the local names that an import statement binds, with their full names."""
         if isinstance(statement, ast.Import):  # `import a.b` binds `a`
             return {alias.asname or alias.name.partition(".")[0]: _bound(alias) for alias in statement.names}
-        package = self.name.split(".")[: None if self.is_package else -1]
+        package = self.name.split(".")[: None if self.file.name == "__init__.py" else -1]
         base = package[: len(package) + 1 - statement.level] if statement.level else []
         origin = ".".join([*base, *filter(None, [statement.module])])
         return {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in statement.names}
@@ -118,13 +119,8 @@ def _bound(alias: ast.alias) -> str:
     return alias.name if alias.asname else alias.name.partition(".")[0]
 
 
-def _is_for_type_checking(statement: ast.If) -> bool:
-    return ast.unparse(statement.test).endswith("TYPE_CHECKING")
-
-
-@cache
 def _parse(name: str, file: Path) -> _Module:
-    module = _Module(name, is_package=file.name == "__init__.py")
+    module = _Module(name, file)
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for statement in tree.body:
         if not _is_text(statement):
@@ -163,8 +159,8 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-class _Code:
-    """The definitions and statements that are reached from scripts and components.
+class _Source:
+    """The project's modules. Each is read once, and each of their statements is taken apart once.
 
     Parameters
     ----------
@@ -172,63 +168,26 @@ class _Code:
         Directories with the project's modules.
     """
 
-    def __init__(self, roots: Iterable[Path]) -> None:
-        self._roots = tuple(roots)
-        self._reached: dict[_Definition, None] = {}
-        self._executed: dict[str, None] = {}  # modules whose top-level statements run
+    def __init__(self, roots: tuple[Path, ...]) -> None:
+        self._roots = roots
+        self._modules: dict[str, _Module | None] = {}
+        self._labels: dict[_Definition, str] = {}
+        self._texts: dict[_Definition, list[str]] = {}
+        self._targets: dict[_Definition, list[_Definition]] = {}
+
+    def find(self, name: str) -> _Module | None:
+        """Return a module of this project by its full name, or None if it has no such module."""
+        if name not in self._modules:
+            paths = (root.joinpath(*name.split(".")) for root in self._roots)
+            files = (file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py"))
+            file = next((file for file in files if file.is_file()), None)
+            self._modules[name] = _parse(name, file) if file else None
+        return self._modules[name]
 
     def module(self, name: str) -> _Module:
-        file = self._file(name)
-        assert file is not None, name
-        return _parse(name, file)
-
-    def _file(self, name: str) -> Path | None:
-        paths = (root.joinpath(*name.split(".")) for root in self._roots)
-        files = (file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py"))
-        return next((file for file in files if file.is_file()), None)
-
-    def add_script(self, script: _Module) -> None:
-        """Reach all of a script."""
-        for name in script.definitions:
-            self.add(_Definition(script.name, name))
-        self._execute(script.name)
-
-    def add(self, definition: _Definition) -> None:
-        """Reach a definition, and all that it refers to."""
-        if definition in self._reached or not self._is_followed(definition.module):
-            return
-        module = self.module(definition.module)
-        self._execute(definition.module)
-        if not definition.name:  # the module itself is passed around: anything in it may be used
-            for name in module.definitions:
-                self.add(_Definition(module.name, name))
-            return
-        statements = module.definitions[definition.name]
-        if definition.name.startswith("__") or any(map(_only_lists_components, statements)):
-            return
-        self._reached[definition] = None
-        for statement in statements:
-            self._follow(module, statement)
-
-    def _execute(self, name: str) -> None:
-        """Reach what importing a module runs, the modules that it imports included."""
-        if name in self._executed:
-            return
-        self._executed[name] = None
-        module = self.module(name)
-        for effect in module.effects:
-            self._follow(module, effect)
-        for imported in module.imported:
-            nearest = imported if self._file(imported) else imported.rpartition(".")[0]
-            if nearest and self._file(nearest) and self._is_followed(nearest):
-                self._execute(nearest)
-
-    def _is_followed(self, module: str) -> bool:
-        return not any(module == opaque or module.startswith(f"{opaque}.") for opaque in OPAQUE)
-
-    def _follow(self, module: _Module, statement: ast.stmt) -> None:
-        for target in _References(self, module, statement).definitions:
-            self.add(target)
+        module = self.find(name)
+        assert module is not None, name
+        return module
 
     def resolve(self, name: str) -> tuple[_Definition | None, str]:
         """Return the definition of this project that a full dotted name stands for, if any, and the name's rest.
@@ -238,9 +197,9 @@ class _Code:
         parts = name.split(".")
         for length in range(len(parts), 0, -1):
             module_name = ".".join(parts[:length])
-            if not self._file(module_name):
+            module, rest = self.find(module_name), parts[length:]
+            if module is None:
                 continue
-            module, rest = self.module(module_name), parts[length:]
             if not rest:
                 return _Definition(module_name, ""), ""
             if rest[0] in module.definitions:
@@ -250,26 +209,106 @@ class _Code:
             return _Definition(module_name, ""), ".".join(rest)
         return None, name
 
-    def texts(self) -> Iterator[str]:
-        """Yield the text of each definition and statement that was reached."""
-        for definition in self._reached:
-            module = self.module(definition.module)
-            for statement in module.definitions[definition.name]:
-                yield self._text(module, statement)
-        for name in self._executed:
-            module = self.module(name)
-            yield from (self._text(module, effect) for effect in module.effects)
+    def counts(self, definition: _Definition) -> bool:
+        """Return whether a definition's text counts: not that of ``__version__`` and the like, nor lists of components."""
+        if not definition.name or definition.name.startswith("__") or not _is_followed(definition.module):
+            return False
+        return not any(map(_only_lists_components, self.statements(definition)))
 
-    def _text(self, module: _Module, statement: ast.stmt) -> str:
-        return _text(_References(self, module, statement).replaced(self._label))
+    def statements(self, definition: _Definition) -> list[ast.stmt]:
+        """Return the statements of a definition; without a name, those that importing the module runs."""
+        module = self.module(definition.module)
+        return module.definitions[definition.name] if definition.name else module.effects
+
+    def targets(self, definition: _Definition) -> list[_Definition]:
+        """Return the definitions that these statements refer to."""
+        if definition not in self._targets:
+            references = self._references(definition)
+            self._targets[definition] = [target for each in references for target in each.definitions]
+        return self._targets[definition]
+
+    def texts(self, definition: _Definition) -> list[str]:
+        """Return each of these statements as text, with each reference by its label."""
+        if definition not in self._texts:
+            self._texts[definition] = [each.text(self._label) for each in self._references(definition)]
+        return self._texts[definition]
+
+    def _references(self, definition: _Definition) -> "list[_References]":
+        module = self.module(definition.module)
+        return [_References(self, module, statement) for statement in self.statements(definition)]
 
     def _label(self, definition: _Definition) -> str:
         """Return a name for a definition that says what it is and not where: two of one name stay distinct."""
-        if not definition.name or definition.name.startswith("__") or not self._is_followed(definition.module):
+        if not self.counts(definition):
             return definition.name or definition.module.rpartition(".")[2]
-        statements = self.module(definition.module).definitions[definition.name]
-        shallow = hashlib.sha256("\n".join(map(_text, statements)).encode()).hexdigest()[:8]
-        return definition.name if any(map(_only_lists_components, statements)) else f"{definition.name}#{shallow}"
+        if definition not in self._labels:  # not by labels inside: two definitions may refer to each other
+            plain = [each.text(lambda target: target.name) for each in self._references(definition)]
+            shallow = hashlib.sha256("\n".join(plain).encode()).hexdigest()[:8]
+            self._labels[definition] = f"{definition.name}#{shallow}"
+        return self._labels[definition]
+
+
+@cache
+def _source(roots: tuple[Path, ...]) -> _Source:
+    return _Source(roots)
+
+
+def _is_followed(module: str) -> bool:
+    return not any(module == opaque or module.startswith(f"{opaque}.") for opaque in OPAQUE)
+
+
+class _Code:
+    """The definitions and statements that are reached from scripts and components.
+
+    Parameters
+    ----------
+    source
+        Where they are looked up.
+    """
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self.reached: dict[_Definition, None] = {}
+        self.executed: dict[str, None] = {}  # modules whose top-level statements run
+
+    def add_script(self, name: str) -> None:
+        """Reach all of a script."""
+        for defined in self._source.module(name).definitions:
+            self.add(_Definition(name, defined))
+        self._execute(name)
+
+    def add(self, definition: _Definition) -> None:
+        """Reach a definition, and all that it refers to."""
+        if definition in self.reached or not _is_followed(definition.module):
+            return
+        self._execute(definition.module)
+        if not definition.name:  # the module itself is passed around: anything in it may be used
+            for name in self._source.module(definition.module).definitions:
+                self.add(_Definition(definition.module, name))
+            return
+        if not self._source.counts(definition):
+            return
+        self.reached[definition] = None
+        for target in self._source.targets(definition):
+            self.add(target)
+
+    def _execute(self, name: str) -> None:
+        """Reach what importing a module runs: its package first, and the modules that it imports."""
+        module = self._source.find(name)
+        if name in self.executed or module is None or not _is_followed(name):
+            return
+        self.executed[name] = None
+        if "." in name:
+            self._execute(name.rpartition(".")[0])
+        for target in self._source.targets(_Definition(name, "")):
+            self.add(target)
+        for imported in module.imported:
+            self._execute(imported if self._source.find(imported) else imported.rpartition(".")[0])
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text of each definition and statement that was reached."""
+        for definition in (*self.reached, *(_Definition(name, "") for name in self.executed)):
+            yield from self._source.texts(definition)
 
 
 class _References:
@@ -277,7 +316,7 @@ class _References:
 
     Parameters
     ----------
-    code
+    source
         To look them up.
     module
         The module that the statement is part of.
@@ -285,8 +324,8 @@ class _References:
         Any statement of the module's top level.
     """
 
-    def __init__(self, code: _Code, module: _Module, statement: ast.stmt) -> None:
-        self._code, self._module, self._statement = code, module, statement
+    def __init__(self, source: _Source, module: _Module, statement: ast.stmt) -> None:
+        self._source, self._module, self._statement = source, module, statement
         inner = [node for node in ast.walk(statement) if isinstance(node, ast.Import | ast.ImportFrom)]
         self._imports: Mapping[str, str] = {
             **module.imports,
@@ -302,31 +341,19 @@ class _References:
     def _resolve(self, chain: str) -> tuple[_Definition | None, str]:
         first, _, rest = chain.partition(".")
         if first in self._imports:
-            return self._code.resolve(".".join(filter(None, [self._imports[first], rest])))
+            return self._source.resolve(".".join(filter(None, [self._imports[first], rest])))
         if first in self._module.definitions:
             return _Definition(self._module.name, first), rest
         return None, ""
 
-    def replaced(self, label: Callable[[_Definition], str]) -> ast.AST:
-        """Return the statement without its imports, with each reference by its definition's label or full name."""
-        references = self
+    def text(self, label: Callable[[_Definition], str]) -> str:
+        """Return the statement as text without its imports, each reference by its definition's label or full name."""
 
-        class Replace(ast.NodeTransformer):
-            def visit(self, node: ast.AST) -> ast.AST | None:
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    return None
-                if chain := _chain(node):
-                    first = chain.partition(".")[0]
-                    definition, rest = references._resolve(chain)
-                    if definition:
-                        return ast.Name(".".join(filter(None, [label(definition), rest])), ast.Load())
-                    if first in references._imports:
-                        return ast.Name(rest or chain, ast.Load())
-                return self.generic_visit(node)
+        def name(chain: str) -> str:
+            definition, rest = self._resolve(chain)
+            return ".".join(filter(None, [definition and label(definition), rest])) or chain
 
-        replaced = Replace().visit(copy.deepcopy(self._statement))
-        assert replaced is not None
-        return replaced
+        return _text(self._statement, name)
 
 
 def _chains(node: ast.AST) -> Iterator[str]:
@@ -356,15 +383,25 @@ def _only_lists_components(statement: ast.stmt) -> bool:
     )
 
 
-def _text(node: object) -> str:
-    """Return a syntax tree as text, the same in every Python (``ast.dump`` shows fields that older ones lack)."""
+def _text(node: object, name: Callable[[str], str]) -> str:
+    """Return a syntax tree as text, the same in every Python (``ast.dump`` shows fields that older ones lack).
+
+    Parameters
+    ----------
+    node
+        A node, a list of nodes, or a constant.
+    name
+        Called with each :func:`_chain`; returns its text.
+    """
     if isinstance(node, list):
-        return f"[{','.join(map(_text, node))}]"
-    if isinstance(node, ast.AST):
-        fields = (
-            (name, value)
-            for name, value in ast.iter_fields(node)
-            if value not in (None, []) and name not in ("ctx", "kind", "type_comment")
-        )
-        return f"{type(node).__name__}({','.join(f'{name}={_text(value)}' for name, value in fields)})"
-    return repr(node)
+        return f"[{','.join(_text(item, name) for item in node if not isinstance(item, ast.Import | ast.ImportFrom))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if chain := _chain(node):
+        return name(chain)
+    fields = (
+        f"{field}={_text(value, name)}"
+        for field, value in ast.iter_fields(node)
+        if value not in (None, []) and field not in ("ctx", "kind", "type_comment")
+    )
+    return f"{type(node).__name__}({','.join(fields)})"

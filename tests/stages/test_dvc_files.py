@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[2]
 SOURCE, STAGES = PROJECT / "src", PROJECT / "stages"
-# Base classes of everything, whose code decides no result.
-EVERYWHERE = {"src/trainlab/component.py", "src/trainlab/errors.py"}
+# Base classes of everything, whose code decides no result, and a docstring with the version.
+EVERYWHERE = {"src/trainlab/__init__.py", "src/trainlab/component.py", "src/trainlab/errors.py"}
 # They only parse arguments and show progress.
 INTERFACE = ("trainlab.cli", "trainlab.training.progress")
 # Its package imports these when they are first used, which no statement says.
@@ -100,19 +100,18 @@ class Reached(NamedTuple):
 
 def reached(script: str, more: Iterable[fingerprint._Definition] = ()) -> Reached:
     """Return what a script and these definitions execute."""
-    code = fingerprint._Code((SOURCE, STAGES))
-    code.add_script(code.module(script))
+    source = fingerprint._Source((SOURCE, STAGES))
+    code = fingerprint._Code(source)
+    code.add_script(script)
     for definition in more:
         code.add(definition)
 
     def file(module: str) -> str:
-        found = code._file(module)
-        assert found is not None
-        return found.relative_to(PROJECT).as_posix()
+        return source.module(module).file.relative_to(PROJECT).as_posix()
 
-    with_effects = [name for name in code._executed if code.module(name).effects or name == script]
+    with_effects = [name for name in code.executed if source.module(name).effects or name == script]
     return Reached(
-        {(name.module, name.name): file(name.module) for name in code._reached},
+        {(name.module, name.name): file(name.module) for name in code.reached},
         {name: file(name) for name in with_effects},
     )
 
@@ -158,3 +157,9 @@ def test_resolve_depends_on_every_file_that_a_fingerprint_reads(monkeypatch: pyt
     names_only = {f"src/{name.replace('.', '/')}.py" for name in INTERFACE}  # is this name defined there?
     for name in ("resolve", "studies/resolve"):
         assert sorted(file for file in read - EVERYWHERE - names_only if not ALL[name].lists(file)) == []
+
+
+def test_importing_the_package_itself_executes_nothing() -> None:
+    package = fingerprint._Source((SOURCE,)).module("trainlab")
+    assert set(package.definitions) == {"__version__"}
+    assert package.effects == []
