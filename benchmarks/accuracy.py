@@ -16,7 +16,8 @@ import typer
 from trainlab.config import RunConfig
 from trainlab.data.stored import Data
 from trainlab.training import devices
-from trainlab.training.loop import Row, train
+from trainlab.training.loop import Row
+from trainlab.training.replicas import train
 
 
 def main(

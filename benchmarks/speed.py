@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import nn
 
 from trainlab.training import devices
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 WARM_UP, STEPS = 20, 150
 RUNS = ("baseline", "dropout_conv")

@@ -11,8 +11,8 @@ from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.evaluation.tables import write_csv
 from trainlab.studies.per_sample_loss import Histograms
-from trainlab.training.loop import train
 from trainlab.training.progress import TrainingProgress
+from trainlab.training.replicas import train
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:

@@ -14,8 +14,9 @@ from trainlab.data import stored
 from trainlab.files import write_json
 from trainlab.training import devices, model_file
 from trainlab.training.history import History
-from trainlab.training.loop import Row, train
+from trainlab.training.loop import Row
 from trainlab.training.progress import TrainingProgress
+from trainlab.training.replicas import train, workers
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
@@ -42,7 +43,14 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
 
     trained.save(Path("models") / f"{run}.safetensors")
     rate = round(progress.images / seconds)
-    timing = {"seconds": round(seconds, 1), "images_per_second": rate, **trained.trained_on}
+    side_by_side = workers(settings, devices.choose(settings.device))
+    timing = {
+        "seconds": round(seconds, 1),
+        "images_per_second": rate,
+        "replicas": settings.replicas,
+        "workers": side_by_side,
+        **trained.trained_on,
+    }
     write_json(Path("timings") / suite / f"{run}.json", timing)
 
 

@@ -13,6 +13,9 @@ settings.register_profile("same", deadline=None, suppress_health_check=QUIET, de
 settings.register_profile("fuzz", deadline=None, suppress_health_check=QUIET, max_examples=1000, print_blob=True)
 settings.load_profile("same")
 
+# Replicas in this process, where a test can replace functions; tests of several processes set another number.
+os.environ["TRAINLAB_WORKERS"] = "1"
+
 if "MUTANT_UNDER_TEST" in os.environ:  # in mutants/ of `make mutants`: fingerprints of the code as it was before
     from trainlab import fingerprint
 

@@ -18,7 +18,7 @@ from small import data, run_config
 from training.schema_samples import choices, smallest_run
 from trainlab.config.schema import RunConfig
 from trainlab.objectives.base import Draws
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 BATCH, CLASSES = 6, 4
 

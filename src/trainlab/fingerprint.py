@@ -58,7 +58,7 @@ class _Definition(NamedTuple):
     name: str
 
 
-TRAINING = _Definition("trainlab.training.loop", "train")
+TRAINING = _Definition("trainlab.training.replicas", "train")
 
 
 @dataclass

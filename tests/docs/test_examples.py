@@ -18,7 +18,7 @@ from trainlab.component import Component
 from trainlab.config import CheckConfig, RunConfig, reading
 from trainlab.data import stored
 from trainlab.data.sources import DataConfig
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ from small import PARAMS, data, run_config
 from trainlab import config
 from trainlab.config.inheritance import merge
 from trainlab.config.validation import mistakes
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 params = config.load_params(Path(sys.argv[3]))
 for example in json.loads(sys.argv[4]):

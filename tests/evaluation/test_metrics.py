@@ -17,8 +17,8 @@ from sklearn.metrics import classification_report, log_loss
 from small import data, run_config
 from trainlab.errors import UserError
 from trainlab.evaluation.metrics import Predictions, evaluate, training_record
-from trainlab.training.loop import train
 from trainlab.training.model_file import TrainedModel
+from trainlab.training.replicas import train
 
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 Labels = np.ndarray[Any, np.dtype[np.int64]]

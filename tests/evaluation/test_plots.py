@@ -16,7 +16,8 @@ from drawn import labels, legend, texts, widths, x_of, y_of
 from small import data, run_config
 from trainlab.evaluation import comparison, plots
 from trainlab.evaluation.plots import Picture
-from trainlab.training.loop import Row, train
+from trainlab.training.loop import Row
+from trainlab.training.replicas import train
 
 TEMPLATES = Path(__file__).parents[2] / ".dvc/plots"
 SCORES = {"plain": [0.685], "better": [0.72, 0.73, 0.75]}

@@ -3,7 +3,7 @@ import torch
 
 from small import data, run_config
 from trainlab.evaluation.weights import NEAR_ZERO, count_weights
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 CONVNET = {"name": "convnet", "width": 3, "depth": 2, "filter_size": 3, "hidden_dim": 4}
 WEIGHTS = 3 * 3 * 9 + 3 * 3 * 9 + 4 * 75 + 4 * 4

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.scratch import Result, Scratch
 from small import data, run_config
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 DISTILLED = {"name": "teacher_student", "alpha": 0.5, "temperature": 1.0}
 

@@ -20,7 +20,8 @@ from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.search import engine
 from trainlab.training import model_file
-from trainlab.training.loop import Row, train
+from trainlab.training.loop import Row
+from trainlab.training.replicas import train
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from suite_results import digests, modules, stage
 from trainlab.data import stored
 from trainlab.data.stored import Split
 from trainlab.evaluation.metrics import Predictions
-from trainlab.training.loop import train
 from trainlab.training.model_file import TrainedModel
+from trainlab.training.replicas import train
 
 pytestmark = pytest.mark.slow
 

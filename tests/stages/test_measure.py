@@ -12,7 +12,7 @@ from trainlab.data import stored
 from trainlab.data.stored import Split
 from trainlab.evaluation.metrics import evaluate, training_record
 from trainlab.training.history import History
-from trainlab.training.loop import train
+from trainlab.training.replicas import train
 
 pytestmark = pytest.mark.slow
 

@@ -58,7 +58,10 @@ def test_train_writes_model_history_and_timing_and_reports_emulated_bfloat16(pro
         "timings/tricks/small.json",
     }
     timing = json.loads((project / "timings/tricks/small.json").read_text())
-    assert list(timing) == ["seconds", "images_per_second", "device", "cpu_capability", "threads", "torch", "precision"]
+    assert list(timing) == [
+        *["seconds", "images_per_second", "replicas", "workers"],
+        *["device", "cpu_capability", "threads", "torch", "precision"],
+    ]
 
 
 def test_check_writes_numbers_and_a_mark_and_imports_no_drawing_code(project: Path) -> None:

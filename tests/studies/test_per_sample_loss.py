@@ -8,7 +8,8 @@ from pandas import DataFrame
 from small import data, run_config
 from trainlab.errors import UserError
 from trainlab.studies.per_sample_loss import COLUMNS, Histograms, caption, edges, is_recorded, per_sample
-from trainlab.training.loop import Row, train
+from trainlab.training.loop import Row
+from trainlab.training.replicas import train
 
 
 def test_losses_are_exact_where_they_are_small() -> None:

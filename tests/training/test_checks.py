@@ -19,7 +19,7 @@ from trainlab.errors import UserError
 from trainlab.objectives.base import Draws, Logs
 from trainlab.objectives.policy_gradient import PolicyGradient
 from trainlab.objectives.softmax_cross_entropy import SoftmaxCrossEntropy
-from trainlab.training import checks, loop
+from trainlab.training import checks, replicas
 
 EXPECTS = CheckConfig(**PARAMS["checks"])
 IMAGES = dataset(count=120)
@@ -92,7 +92,7 @@ def test_healthy_runs_pass(objective: dict[str, Any]) -> None:
 
 
 def test_a_healthy_student_passes() -> None:
-    teacher = loop.train(config(epochs=20, lr=3e-3), data(count=120))
+    teacher = replicas.train(config(epochs=20, lr=3e-3), data(count=120))
     report = checks.check(student(), EXPECTS, IMAGES, teacher)
     assert report.problems() == []
 

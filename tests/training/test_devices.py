@@ -9,7 +9,7 @@ import torch
 
 from small import data, run_config
 from trainlab.errors import UserError
-from trainlab.training import devices, loop
+from trainlab.training import devices, replicas
 
 SRC = Path(__file__).parents[2] / "src"
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_training_on_a_cpu_starts_cuda_on_no_gpu(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for name in ("get_rng_state", "set_rng_state", "manual_seed", "manual_seed_all", "_lazy_init", "_lazy_call"):
         monkeypatch.setattr(torch.cuda, name, start)
-    loop.train(run_config(epochs=1), data())
+    replicas.train(run_config(epochs=1), data())
 
 
 def test_seeding_draws_as_manual_seed_does_and_restores_the_state() -> None:

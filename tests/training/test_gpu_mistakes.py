@@ -22,7 +22,7 @@ from training.schema_samples import SCHEMA, choices, smallest_run
 from trainlab import optimizers
 from trainlab.config.schema import RunConfig
 from trainlab.data.batches import Batches
-from trainlab.training import loop
+from trainlab.training import loop, replicas
 from trainlab.training.loop import Images, Replica, Row
 
 DATA = data(count=10)
@@ -76,9 +76,9 @@ def replica(config: RunConfig | None, **scored: Any) -> Replica:
     """Return a replica on the fake device, and its images; the keywords are scored after each epoch."""
     assert config is not None
     train, *others = (Batches(part, inputs=config.inputs, device=DEVICE) for part in (DATA.train, *scored.values()))
-    extra = {"teacher_outputs": torch.zeros(10, 4, device=DEVICE)} if config.teacher else {}
-    images = Images(train, dict(zip(scored, others, strict=True)), 4)
-    return Replica(config, loop.build(config, DATA.train, DEVICE), images, 0, extra)
+    teacher_outputs = np.zeros((1, 10, 4), np.float32) if config.teacher else None
+    images = Images(train, dict(zip(scored, others, strict=True)), 4, teacher_outputs)
+    return Replica(config, loop.build(config, DATA.train.shape, 4, DEVICE), images, 0)
 
 
 def counted(waits: list[Wait]) -> dict[tuple[str, str], int]:
@@ -140,10 +140,15 @@ def test_a_whole_run_waits_nowhere_else() -> None:
     assert config is not None
     with fake_device() as waits:
         scores = np.zeros((1, 10, 4), np.float32)
-        loop.train(config, DATA, teacher_outputs=scores, on_epoch=rows.append, on_step=lambda step: None)
+        replicas.train(config, DATA, teacher_outputs=scores, on_epoch=rows.append, on_step=lambda step: None)
     assert len(rows) == 4
     by_function = Counter(wait.function for wait in waits)
-    copies = {"Batches.__init__", "build", "train"}  # images, weights and the teacher's scores; the trained weights
+    copies = {
+        "Batches.__init__",
+        "build",
+        "Replica.__init__",
+        "train_replica",
+    }  # images, weights and the teacher's scores; the trained weights
     epochs = {"Replica.epoch", "Replica._check_finite", "EpochSums.mean_loss", "Replica.row", "Replica._score"}
     assert by_function.keys() == copies | epochs, listed(waits)
     assert by_function["Replica.epoch"] == by_function["Replica._check_finite"] == len(rows)

@@ -24,8 +24,9 @@ from trainlab.objectives.value_function import ValueFunction
 from trainlab.optimizers import Sgd
 from trainlab.training import loop
 from trainlab.training.inference import outputs_of
-from trainlab.training.loop import Row, Step, train
+from trainlab.training.loop import Row, Step
 from trainlab.training.model_file import TrainedModel
+from trainlab.training.replicas import train
 
 SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 16}
 COLUMNS = ["replica", "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -230,7 +231,7 @@ def test_another_process_gives_the_same_bits(tmp_path: Path) -> None:
     here.save(tmp_path / "here.safetensors")
     script = (
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
-        "from pathlib import Path; from small import data, run_config; from trainlab.training.loop import train\n"
+        "from pathlib import Path; from small import data, run_config; from trainlab.training.replicas import train\n"
         "train(run_config(model={'name': 'tf_cnn', 'dropout_conv': 0.2}), data()).save(Path(sys.argv[3]))\n"
     )
     there = tmp_path / "there.safetensors"
@@ -551,12 +552,12 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
 def test_the_first_loss_that_is_not_finite_is_named(start: int, value: str, step: int) -> None:
     """On a GPU the losses are read only every few steps."""
     config = run_config(model=SMALL)
-    images = loop._images_on(torch.device("cpu"), config, data(), *loop._split(config, dataset()))
+    images = loop.images_on(torch.device("cpu"), config, data())
     sums = loop.EpochSums(7, 40, 10, torch.device("cpu"))
     for loss in (1.0, math.nan, 2.0, math.inf):
         sums.add(0.1, torch.tensor(loss), torch.tensor(0), {})
     with pytest.raises(UserError, match=rf"the loss is {value} in epoch 7, step {step} of 4 \(replica 3\)"):
-        loop.Replica(config, network(), images, 3, {})._check_finite(sums, start)
+        loop.Replica(config, network(), images, 3)._check_finite(sums, start)
 
 
 def test_images_that_are_too_small_for_the_model() -> None:

@@ -13,8 +13,8 @@ import trainlab
 from small import data, run_config, scored
 from trainlab.errors import UserError
 from trainlab.training import model_file
-from trainlab.training.loop import train
 from trainlab.training.model_file import TrainedModel
+from trainlab.training.replicas import train
 
 SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 8}
 

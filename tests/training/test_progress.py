@@ -8,8 +8,9 @@ from rich.console import Console
 
 from small import data, run_config
 from trainlab.training.history import History
-from trainlab.training.loop import Step, train
+from trainlab.training.loop import Step
 from trainlab.training.progress import SearchProgress, TrainingProgress
+from trainlab.training.replicas import train
 
 SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 8}
 
@@ -89,7 +90,7 @@ def test_the_bar_shows_what_was_scored() -> None:
             (without_test(row(1)), "loss 1.234  "),
         ):
             progress.epoch(numbers)
-            progress._looked -= 1  # a second ago
+            progress._replicas[0].looked -= 1  # a second ago
             progress.step(Step(replica=0, epoch=2, done=5, steps=10, images=64, loss=torch.tensor(1.234)))
             shown = progress._bar.tasks[0].fields["numbers"]
             assert shown.startswith(says)
@@ -97,18 +98,25 @@ def test_the_bar_shows_what_was_scored() -> None:
     assert progress.images == 3 * 64
 
 
-def test_in_a_terminal_a_bar_shows_loss_speed_and_time_left() -> None:
+def test_in_a_terminal_bars_show_each_replica_in_training_and_the_whole_run() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120, legacy_windows=False)
     with TrainingProgress("small", epochs=2, replicas=3, console=console) as progress:
-        progress.epoch(row(1))
-        progress._looked -= 1  # a second ago
-        progress.step(Step(replica=1, epoch=2, done=5, steps=10, images=64, loss=torch.tensor(1.234)))
+        progress.epoch(row(1, replica=1))
+        progress.epoch(row(1, replica=0))
+        for number, done in ((0, 2), (1, 5)):
+            progress._replicas[number].looked -= 1  # a second ago
+            progress.step(Step(replica=number, epoch=2, done=done, steps=10, images=64, loss=torch.tensor(1.234)))
         assert progress._bar is not None
-        task = progress._bar.tasks[0]
-        assert (task.completed, task.total) == (1 * 20 + 10 + 5, 60)
+        progress._bar.refresh()
+        whole, second, first = progress._bar.tasks
+        assert (whole.completed, whole.total) == (10 + 2 + 10 + 5, 60)
+        assert (first.completed, first.total) == (10 + 2, 20)
+        assert (second.completed, second.total) == (10 + 5, 20)
+        progress.epoch(row(2, replica=0))
+        assert [task.visible for task in progress._bar.tasks] == [True, True, False]  # this replica is trained
     shown = out.getvalue()
-    for words in ("small replica 2/3 epoch 2/2", "loss 1.234", "test 56.2%", "images/s"):
+    for words in ("small: 3 replicas", "small replica 2/3 epoch 2/2", "loss 1.234", "test 56.2%", "images/s"):
         assert words in shown
 
 
@@ -123,6 +131,20 @@ def test_the_history_is_on_disk_after_each_epoch(tmp_path: Path) -> None:
     assert list(seen[1][1].items())[:2] == [("replica", "0"), ("epoch", "2")]
     assert seen[1][1]["reward"] == "0.25"
     assert b"\r" not in path.read_bytes()
+
+
+def test_the_history_is_in_the_order_of_replicas_and_epochs(tmp_path: Path) -> None:
+    history = History(tmp_path / "small.csv")
+    for epoch, replica in ((1, 1), (1, 0), (2, 1), (2, 0), (1, 2)):
+        history.add(row(epoch, replica))
+    rows = csv.DictReader((tmp_path / "small.csv").read_text().splitlines())
+    assert [(row["replica"], row["epoch"]) for row in rows] == [
+        ("0", "1"),
+        ("0", "2"),
+        ("1", "1"),
+        ("1", "2"),
+        ("2", "1"),
+    ]
 
 
 def test_a_search_shows_one_line_per_trial_and_a_bar_in_a_terminal() -> None:

@@ -1,5 +1,7 @@
 """Batches in memory: all images are stored on the training device as uint8 and normalized to floats per batch."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,6 +36,14 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    # Pickled as NumPy arrays, which joblib can map from a file, so that processes share their memory.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images and labels at the given positions.

@@ -56,6 +56,12 @@ class Dataset:
     std: list[float]
     mean_image: np.ndarray
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of an image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
 
 class Data(NamedTuple):
     """The training images and the test images (None during a search, which must not see them)."""

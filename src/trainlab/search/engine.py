@@ -30,8 +30,9 @@ from trainlab.evaluation.metrics import evaluate
 from trainlab.search.params import Round, Search
 from trainlab.search.space import Dimension, Value
 from trainlab.training import devices
-from trainlab.training.loop import Row, build, train
+from trainlab.training.loop import Row, build
 from trainlab.training.progress import SearchProgress
+from trainlab.training.replicas import train
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -341,7 +342,7 @@ def _fingerprint(runs: Iterable[RunConfig]) -> str:
 def _check(settings: Search, images: Dataset) -> None:
     """Raise an error for what would make every trial fail, whatever its values."""
     base = settings.run({})
-    build(base, images, devices.prepare(base.device, base.threads))
+    build(base, images.shape, len(images.classes), devices.prepare(base.device, base.threads))
     left = len(images.labels) - _held_out(settings, images)
     for i, one in enumerate(settings.rounds):
         if one.subset > left:

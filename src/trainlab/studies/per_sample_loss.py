@@ -30,7 +30,7 @@ def is_recorded(epoch: int) -> bool:
 
 
 class Histograms:
-    """Collect histograms: pass :meth:`add` to :func:`trainlab.training.loop.train` as ``on_network``.
+    """Collect histograms: pass :meth:`add` to :func:`trainlab.training.replicas.train` as ``on_network``.
 
     Parameters
     ----------

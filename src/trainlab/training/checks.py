@@ -25,9 +25,9 @@ from trainlab.models.base import Model, Network
 from trainlab.objectives.base import Draws
 from trainlab.objectives.softmax_cross_entropy import SoftmaxCrossEntropy
 from trainlab.schedules import Constant
-from trainlab.training import devices, loop
+from trainlab.training import devices, replicas
 from trainlab.training.inference import BATCH, outputs_of
-from trainlab.training.loop import Row
+from trainlab.training.loop import Row, build
 from trainlab.training.model_file import TrainedModel
 
 IMAGES = 1000  # for the initial loss
@@ -215,7 +215,7 @@ def _at_start(config: RunConfig, images: Dataset) -> Iterator[tuple[Network, tor
     """Yield the run's network as training starts it, and its device. torch's global random state is restored."""
     place = devices.prepare(config.device, config.threads)
     with devices.seeded(config.seed, place):
-        yield loop.build(config, images, place), place
+        yield build(config, images.shape, len(images.classes), place), place
 
 
 def _sample(images: Dataset, count: int, seed: int) -> Dataset:
@@ -270,7 +270,7 @@ class _Differs(Exception):
 
 def _gradients(config: RunConfig, net: Network, dataset: Dataset, batches: Batches, teacher: Tensor | None) -> Result:
     """Compare analytic with numeric gradients in random directions: float64, 4 images, evaluation mode."""
-    exact = loop.build(config, dataset, torch.device("cpu")).double().eval()
+    exact = build(config, dataset.shape, len(dataset.classes), torch.device("cpu")).double().eval()
     exact.load_state_dict({name: value.cpu() for name, value in net.state_dict().items()})
     images, labels = (tensor.cpu() for tensor in batches.slice(0, GRADIENT_IMAGES))
     images = images.double()
@@ -377,7 +377,7 @@ def _history(
             raise _Enough
 
     with suppress(_Enough):
-        loop.train(config, Data(images, None), teacher_outputs=teacher_outputs, on_epoch=on_epoch)
+        replicas.train(config, Data(images, None), teacher_outputs=teacher_outputs, on_epoch=on_epoch)
     return rows
 
 

@@ -1,5 +1,6 @@
 """The history of a run: one row per epoch and replica, written after each epoch, so that plots can follow training."""
 
+import bisect
 import csv
 import io
 from pathlib import Path
@@ -9,7 +10,7 @@ from trainlab.training.loop import Row
 
 
 class History:
-    """A CSV file that is rewritten completely with each new row.
+    """A CSV file that is rewritten completely with each new row, in the order of replicas and epochs.
 
     Parameters
     ----------
@@ -22,8 +23,8 @@ class History:
         self._rows: list[Row] = []
 
     def add(self, row: Row) -> None:
-        """Append a row and write the file."""
-        self._rows.append(row)
+        """Add a row and write the file. Replicas that are trained side by side may report in any order."""
+        bisect.insort(self._rows, row, key=lambda row: (row["replica"], row["epoch"]))
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self._rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -1,9 +1,9 @@
-"""The one training loop: a configuration and images in, a trained model out."""
+"""The one training loop: a configuration and images in, the weights of a trained replica out."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +20,28 @@ from trainlab.objectives.base import Draws, Logs
 from trainlab.training import devices
 from trainlab.training.inference import autocast, outputs_of
 from trainlab.training.layer_statistics import LayerStatistics
-from trainlab.training.model_file import TrainedModel
+from trainlab.training.model_file import Weights
 
 Row = dict[str, float]  # one line of the history
 GPU_CHECK_INTERVAL = 50  # steps between two looks at the loss, because each makes the host wait for the GPU
 
 
 class Step(NamedTuple):
-    """Progress within an epoch: ``done`` of ``steps``, and the loss of the last step (a tensor on the device)."""
+    """Progress within an epoch.
+
+    Parameters
+    ----------
+    replica
+        Number of the replica, from 0.
+    epoch
+        Number of the epoch, from 1.
+    done, steps
+        Steps that are done, of those of the epoch.
+    images
+        Images trained on since the last report.
+    loss
+        Of the last step: a scalar on the device. Reading it waits for the device.
+    """
 
     replica: int
     epoch: int
@@ -48,90 +62,82 @@ class Images(NamedTuple):
         Images that are scored after each epoch, by name: `validation`, `test`.
     num_classes
         Number of classes.
+    teacher_outputs
+        Class scores of ``train`` by a teacher, ``[replicas of the teacher, images, classes]``, float32, if the objective
+        needs one. Replica r learns from the teacher's replica r modulo their number.
     """
 
     train: Batches
     scored: dict[str, Batches]
     num_classes: int
+    teacher_outputs: np.ndarray | None = None
 
 
-def train(
+def train_replica(
     config: RunConfig,
-    data: Data,
+    images: "Images",
+    number: int,
     *,
-    device: str | None = None,
-    teacher_outputs: np.ndarray | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
     on_network: Callable[[Row, Network], None] | None = None,
-) -> TrainedModel:
-    """Train every replica of one run.
+) -> Weights:
+    """Train one replica of a run on the device of its images, which :func:`~trainlab.training.devices.prepare` set up.
 
-    The result is a function of the configuration (thread count included), the data, the code and the kind of device or
-    CPU: the same arguments give the same bits, whatever this process did before. torch's global random state is restored.
+    torch's global random state is restored.
 
     Parameters
     ----------
     config
         The run.
-    data
-        Training images, and the test images that are scored after each epoch.
-    device
-        Overrides ``config.device``.
-    teacher_outputs
-        Class scores of ``data.train`` by a teacher, ``[replicas of the teacher, images, classes]``, if the objective
-        needs one. Replica r is trained with the scores of the teacher's replica r modulo their number.
-    on_epoch
-        Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (of its first step),
-        ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, each before its update), ``test_loss`` (mean
-        −log softmax(scores)[label], whatever the objective), ``test_accuracy``, the same two of the validation images and
-        ``accuracy_gap`` (training minus validation) if there are any, then the objective's logs.
-    on_step
-        Called after each step. Reading the loss waits for the device.
-    on_network
-        Called after ``on_epoch`` with the row and the network, which it must not change.
+    images
+        Its images.
+    number
+        Number of the replica, from 0.
+    on_epoch, on_step, on_network
+        As for :func:`trainlab.training.replicas.train`.
 
-    Raises
-    ------
-    UserError
-        If the loss is not finite, the images do not fit the configuration, or there is no such device.
+    Returns
+    -------
+    dict
+        Parameters and buffers by name, on the CPU.
     """
-    place = devices.prepare(device or config.device, config.threads)
-    positions, held_out = _split(config, data.train)
-    images = _images_on(place, config, data, positions, held_out)
-    weights = []
-    with devices.float32_arithmetic("tf32" if config.precision == "tf32" else "ieee"):
-        for number in range(config.replicas):
-            extra = {}
-            if teacher_outputs is not None:
-                scores = teacher_outputs[number % len(teacher_outputs)][positions]
-                extra["teacher_outputs"] = torch.from_numpy(scores).to(place)
-            with devices.seeded(config.seed + number, place):
-                replica = Replica(config, build(config, data.train, place), images, number, extra)
-                for epoch in range(1, config.epochs + 1):
-                    sums = replica.epoch(epoch, on_step)
-                    if on_epoch or on_network:
-                        row = replica.row(sums)
-                        if on_epoch:
-                            on_epoch(row)
-                        if on_network:
-                            on_network(row, replica.net)
-            state = replica.net.state_dict()
-            weights.append({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-    return TrainedModel.of(config, data.train, weights, devices.describe(place, config.precision))
+    device = images.train.labels.device
+    arithmetic: Literal["tf32", "ieee"] = "tf32" if config.precision == "tf32" else "ieee"
+    with devices.float32_arithmetic(arithmetic), devices.seeded(config.seed + number, device):
+        replica = Replica(config, build(config, images.train.shape, images.num_classes, device), images, number)
+        for epoch in range(1, config.epochs + 1):
+            sums = replica.epoch(epoch, on_step)
+            if on_epoch or on_network:
+                row = replica.row(sums)
+                if on_epoch:
+                    on_epoch(row)
+                if on_network:
+                    on_network(row, replica.net)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in replica.net.state_dict().items()}
 
 
-def build(config: RunConfig, images: Dataset, device: torch.device) -> Network:
-    """Return the run's network for these images, with weights drawn from torch's global generator of the CPU.
+def build(config: RunConfig, shape: tuple[int, int, int], num_classes: int, device: torch.device) -> Network:
+    """Return the run's network, with weights drawn from torch's global generator of the CPU.
+
+    Parameters
+    ----------
+    config
+        The run.
+    shape
+        ``(channels, height, width)`` of an image.
+    num_classes
+        Number of classes.
+    device
+        Where it computes.
 
     Raises
     ------
     UserError
         If the images are too small for the model.
     """
-    _, channels, height, width = images.images.shape
     try:
-        net: Network = config.model.build((channels, height, width), config.objective.num_outputs(len(images.classes)))
+        net: Network = config.model.build(shape, config.objective.num_outputs(num_classes))
     except ValueError as error:
         raise UserError(f"run {config.run}: {error}; name another model, or larger images (data.image_size)") from error
     # Built on the CPU, so that a seed gives the same weights on every device.
@@ -151,14 +157,15 @@ class Replica:
         The run's images.
     number
         Number of the replica, from 0. Its random streams are seeded with ``config.seed + number``.
-    extra
-        More input of the loss by name, one row per training image: ``teacher_outputs`` of a student.
     """
 
-    def __init__(self, config: RunConfig, net: Network, images: Images, number: int, extra: Draws) -> None:
+    def __init__(self, config: RunConfig, net: Network, images: Images, number: int) -> None:
         self.config, self.net, self.images, self.number = config, net.train(), images, number
         self.device = images.train.labels.device
-        self._extra = extra
+        self._extra: Draws = {}  # more input of the loss by name, one row per training image
+        if images.teacher_outputs is not None:
+            scores = images.teacher_outputs[number % len(images.teacher_outputs)]
+            self._extra["teacher_outputs"] = torch.from_numpy(scores).to(self.device)
         seed = config.seed + number
         self._order = _generator(seed, "order", torch.device("cpu"))
         self._draws = _generator(seed, "draws", self.device)
@@ -322,15 +329,33 @@ class EpochSums:
         return float((self.losses.double() * sizes).sum() / self.images)
 
 
-def _images_on(
-    device: torch.device, config: RunConfig, data: Data, positions: np.ndarray, held_out: np.ndarray
-) -> Images:
+def images_on(device: torch.device, config: RunConfig, data: Data, teacher_outputs: np.ndarray | None = None) -> Images:
+    """Return a run's images on a device: those to train on, and those that are scored after each epoch.
+
+    Parameters
+    ----------
+    device
+        Where the run computes.
+    config
+        The run.
+    data
+        Training images, and test images if they are to be scored.
+    teacher_outputs
+        As for :class:`Images`, but of all of ``data.train``.
+
+    Raises
+    ------
+    UserError
+        If too few images are left to train on.
+    """
+    positions, held_out = _split(config, data.train)
     parts = {"test": data.test, "validation": _part(data.train, held_out) if len(held_out) else None}
     scored = {
         name: Batches(part, inputs=config.inputs, device=device) for name, part in parts.items() if part is not None
     }
     fitted = Batches(_part(data.train, positions), inputs=config.inputs, device=device)
-    return Images(fitted, scored, len(data.train.classes))
+    scores = None if teacher_outputs is None else teacher_outputs[:, positions]
+    return Images(fitted, scored, len(data.train.classes), scores)
 
 
 def _split(config: RunConfig, images: Dataset) -> tuple[np.ndarray, np.ndarray]:

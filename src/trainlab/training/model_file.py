@@ -57,9 +57,9 @@ class TrainedModel:
         cls, config: RunConfig, images: Dataset, weights: list[Weights], trained_on: dict[str, Any]
     ) -> "TrainedModel":
         """Return the model of a run that was trained on these images."""
-        _, channels, height, width = images.images.shape
-        shape = (channels, height, width)
-        return cls(config, weights, shape, images.classes, images.mean, images.std, images.mean_image, trained_on)
+        return cls(
+            config, weights, images.shape, images.classes, images.mean, images.std, images.mean_image, trained_on
+        )
 
     def scores(self, images: Dataset, *, device: str | None = None) -> np.ndarray:
         """Return class scores of images, computed in float32 whatever the precision of training.
@@ -82,10 +82,10 @@ class TrainedModel:
         UserError
             If the size or the classes of the images differ from those of training.
         """
-        if images.images.shape[1:] != self.shape or images.classes != self.classes:
+        if images.shape != self.shape or images.classes != self.classes:
             raise UserError(
                 f"the model of run {self.config.run} was trained on {len(self.classes)} classes of images {self.shape}, and"
-                f" these are {len(images.classes)} classes of images {images.images.shape[1:]}: run `dvc repro` to train it"
+                f" these are {len(images.classes)} classes of images {images.shape}: run `dvc repro` to train it"
                 f" on these"
             )
         place = devices.prepare(device or self.config.device, self.config.threads)

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from trainlab.training.loop import Row, Step
 
@@ -34,10 +34,31 @@ class _LiveBar:
             self._bar.stop()
 
 
+class _Replica:
+    """Progress of one replica.
+
+    Parameters
+    ----------
+    task
+        Its line of the live bar, if there is one.
+    """
+
+    def __init__(self, task: TaskID | None) -> None:
+        self.task = task
+        self.epoch_began = self.looked = time.perf_counter()
+        self.epoch_images = 0
+        self.done = 0  # steps, of all epochs
+        self.accuracy = ""
+
+    def rate(self, now: float) -> str:
+        return f"{self.epoch_images / max(now - self.epoch_began, 1e-9):,.0f} images/s"
+
+
 class TrainingProgress(_LiveBar):
     """Progress of one run; a context manager.
 
-    :func:`trainlab.training.loop.train` calls :meth:`step` and :meth:`epoch`.
+    :func:`trainlab.training.replicas.train` calls :meth:`step` and :meth:`epoch`. The live display has a bar for each
+    replica that is being trained, and one for the whole run.
 
     Parameters
     ----------
@@ -50,53 +71,62 @@ class TrainingProgress(_LiveBar):
     """
 
     def __init__(self, run: str, *, epochs: int, replicas: int, console: Console | None = None) -> None:
-        self._run, self._epochs, self._replicas = run, epochs, replicas
+        self._run, self._epochs, self._count = run, epochs, replicas
         numbers = TextColumn("{task.fields[numbers]}")
         super().__init__(console, TextColumn("{task.description}"), BarColumn(), numbers, TimeRemainingColumn())
+        self._replicas: dict[int, _Replica] = {}
+        self.images = 0  # trained on in total
         if self._bar:
-            self._task = self._bar.add_task(self._title(0, 0), total=None, numbers="")
-        self._epoch_began = self._looked = time.perf_counter()
-        self._epoch_images = self.images = 0  # trained on in this epoch, and in total
-        self._accuracy = ""
+            words = f"{run}: {replicas} replicas" if replicas > 1 else run
+            self._whole = self._bar.add_task(words, total=None, numbers="")
 
     def step(self, step: Step) -> None:
         """Count a step; show the loss a few times per second."""
-        self._epoch_images += step.images
+        replica = self._replica(step.replica)
+        replica.epoch_images += step.images
         self.images += step.images
+        replica.done = (step.epoch - 1) * step.steps + step.done
         now = time.perf_counter()
-        if not self._bar or now - self._looked < REFRESH:
+        if not self._bar or replica.task is None or now - replica.looked < REFRESH:
             return
-        self._looked = now
-        self._bar.update(
-            self._task,
-            description=self._title(step.replica, step.epoch),
-            total=self._replicas * self._epochs * step.steps,
-            completed=(step.replica * self._epochs + step.epoch - 1) * step.steps + step.done,
-            numbers=f"loss {float(step.loss):.3f}  {self._accuracy}{self._rate(now)}",
-        )
+        replica.looked = now
+        loss = f"loss {float(step.loss):.3f}  {replica.accuracy}{replica.rate(now)}"
+        title, steps = self._title(step.replica, step.epoch), self._epochs * step.steps
+        self._bar.update(replica.task, description=title, total=steps, completed=replica.done, numbers=loss)
+        done = sum(replica.done for replica in self._replicas.values())
+        self._bar.update(self._whole, total=self._count * steps, completed=done)
 
     def epoch(self, row: Row) -> None:
         """Print the line of an epoch."""
-        now = time.perf_counter()
+        number, epoch, now = int(row["replica"]), int(row["epoch"]), time.perf_counter()
+        replica = self._replica(number)
         scored = [name for name in ("validation", "test") if f"{name}_accuracy" in row]
-        self._accuracy = "".join(f"{name} {row[f'{name}_accuracy']:.1%}  " for name in scored)
+        replica.accuracy = "".join(f"{name} {row[f'{name}_accuracy']:.1%}  " for name in scored)
         numbers = "".join(
             f"  {name} loss {row[f'{name}_loss']:.4f}  {name} accuracy {row[f'{name}_accuracy']:.2%}" for name in scored
         )
         gap = f"  gap {row['accuracy_gap']:+.2%}" if "accuracy_gap" in row else ""
         self._console.print(
-            f"{self._title(int(row['replica']), int(row['epoch']))}"
-            f"  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
-            f"{numbers}{gap}  {self._rate(now)}"
+            f"{self._title(number, epoch)}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
+            f"{numbers}{gap}  {replica.rate(now)}"
         )
-        self._epoch_began, self._epoch_images = now, 0
+        replica.epoch_began, replica.epoch_images = now, 0
+        if self._bar and replica.task is not None and epoch == self._epochs:
+            self._bar.update(replica.task, visible=False)
+
+    def _replica(self, number: int) -> _Replica:
+        if number not in self._replicas:
+            self._replicas[number] = _Replica(self._new_task())
+        return self._replicas[number]
+
+    def _new_task(self) -> TaskID | None:
+        if not self._bar or self._count == 1:  # a single replica is the whole run
+            return self._whole if self._bar else None
+        return self._bar.add_task("", total=None, numbers="")
 
     def _title(self, replica: int, epoch: int) -> str:
-        of_replicas = f" replica {replica + 1}/{self._replicas}" if self._replicas > 1 else ""
+        of_replicas = f" replica {replica + 1}/{self._count}" if self._count > 1 else ""
         return f"{self._run}{of_replicas} epoch {epoch}/{self._epochs}"
-
-    def _rate(self, now: float) -> str:
-        return f"{self._epoch_images / max(now - self._epoch_began, 1e-9):,.0f} images/s"
 
 
 class SearchProgress(_LiveBar):

@@ -1,0 +1,214 @@
+"""Train the replicas of a run: side by side in processes on a CPU, one after the other on a GPU."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import joblib
+import loky
+import numpy as np
+import torch
+from loky.backend import get_context
+
+from trainlab.config.schema import RunConfig
+from trainlab.data.stored import Data
+from trainlab.errors import UserError
+from trainlab.models.base import Network
+from trainlab.training import devices
+from trainlab.training.loop import Images, Row, Step, images_on, train_replica
+from trainlab.training.model_file import TrainedModel, Weights
+
+WORKERS = "TRAINLAB_WORKERS"  # environment variable: replicas to train at the same time, at most
+REPORT = 0.2  # seconds between two reports of a process about its steps
+
+
+def train(
+    config: RunConfig,
+    data: Data,
+    *,
+    device: str | None = None,
+    teacher_outputs: np.ndarray | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    on_network: Callable[[Row, Network], None] | None = None,
+) -> TrainedModel:
+    """Train every replica of one run.
+
+    The result is a function of the configuration (thread count included), the data, the code and the kind of device or
+    CPU: the same arguments give the same bits, whatever this process did before, and however many replicas are trained at
+    the same time (see :func:`workers`). torch's global random state is restored.
+
+    Parameters
+    ----------
+    config
+        The run.
+    data
+        Training images, and the test images that are scored after each epoch.
+    device
+        Overrides ``config.device``.
+    teacher_outputs
+        Class scores of ``data.train`` by a teacher, ``[replicas of the teacher, images, classes]``, if the objective
+        needs one. Replica r is trained with the scores of the teacher's replica r modulo their number.
+    on_epoch
+        Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (of its first step),
+        ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, each before its update), ``test_loss`` (mean
+        −log softmax(scores)[label], whatever the objective), ``test_accuracy``, the same two of the validation images and
+        ``accuracy_gap`` (training minus validation) if there are any, then the objective's logs. The epochs of one replica
+        come in their order; those of several may alternate.
+    on_step
+        Called after each step, or a few times per second for each of several replicas. Reading the loss waits for the
+        device.
+    on_network
+        Called after ``on_epoch`` with the row and the network, which it must not change. The replicas are then trained
+        one after the other.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite, the images do not fit the configuration, there is no such device, or a process was
+        ended from outside.
+    """
+    place = devices.prepare(device or config.device, config.threads)
+    images = images_on(place, config, data, teacher_outputs)
+    count = 1 if on_network else workers(config, place)
+    if count > 1:
+        weights = _side_by_side(config, images, count, on_epoch, on_step)
+    else:
+        calls: dict[str, Any] = {"on_epoch": on_epoch, "on_step": on_step, "on_network": on_network}
+        weights = [train_replica(config, images, number, **calls) for number in range(config.replicas)]
+    return TrainedModel.of(config, data.train, weights, devices.describe(place, config.precision))
+
+
+def workers(config: RunConfig, device: torch.device) -> int:
+    """Return how many replicas of a run are trained at the same time.
+
+    On a CPU: as many as its cores allow with ``config.threads`` each, and at most ``TRAINLAB_WORKERS``, if that
+    environment variable is set. On a GPU: one.
+
+    Raises
+    ------
+    UserError
+        If ``TRAINLAB_WORKERS`` is not a positive whole number.
+    """
+    text = os.environ.get(WORKERS, "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise UserError(f"{WORKERS} is {text!r}: set it to a whole number from 1, or leave it unset")
+    if device.type != "cpu":
+        return 1
+    limit = int(text) if text else max(1, loky.cpu_count() // config.threads)
+    return min(config.replicas, limit)
+
+
+def _side_by_side(
+    config: RunConfig,
+    images: Images,
+    count: int,
+    on_epoch: Callable[[Row], None] | None,
+    on_step: Callable[[Step], None] | None,
+) -> list[Weights]:
+    """Train the replicas in processes; whatever ends this function early ends them too."""
+    with TemporaryDirectory(prefix="trainlab-") as directory:
+        file = Path(directory) / "run"
+        joblib.dump((config, images), file)  # mapped into the memory of each process: the images are there once
+        messages = get_context("loky").SimpleQueue()
+        with _interrupts_held():
+            pool = loky.ProcessPoolExecutor(
+                count, initializer=_start, initargs=(file, messages, os.getpid(), bool(on_epoch), bool(on_step))
+            )
+            futures = [pool.submit(_train, number) for number in range(config.replicas)]
+        try:
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, timeout=REPORT, return_when=FIRST_EXCEPTION)
+                while not messages.empty():
+                    _pass_on(messages.get(), on_epoch, on_step)
+                for future in done:
+                    future.result()  # raises what the replica raised
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"run {config.run}: a process that trained a replica was ended from outside, perhaps because the memory is"
+                f" full: train fewer at the same time with {WORKERS}={max(1, count // 2)}"
+            ) from error
+        finally:
+            pool.shutdown(kill_workers=True)
+    return [{name: torch.from_numpy(array) for name, array in future.result().items()} for future in futures]
+
+
+def _pass_on(
+    message: Row | Step, on_epoch: Callable[[Row], None] | None, on_step: Callable[[Step], None] | None
+) -> None:
+    if not isinstance(message, Step):
+        assert on_epoch
+        on_epoch(message)
+    elif on_step:
+        on_step(message)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C, inside the block: this process answers it, afterwards too, and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which new processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Worker:
+    """What a process needs to train replicas.
+
+    Parameters
+    ----------
+    file
+        The configuration and the images of the run.
+    messages
+        Where to put rows and steps.
+    parent
+        Number of the process that started this one.
+    sends_rows, sends_steps
+        What is asked for.
+    """
+
+    def __init__(self, file: Path, messages: Any, parent: int, sends_rows: bool, sends_steps: bool) -> None:
+        self._config, self._images = joblib.load(file, mmap_mode="c")
+        self._messages, self._parent, self._sends_rows, self._sends_steps = messages, parent, sends_rows, sends_steps
+        self._images_done, self._reported = 0, time.perf_counter()
+        devices.prepare("cpu", self._config.threads)
+
+    def train(self, number: int) -> dict[str, np.ndarray]:
+        on_epoch = self._messages.put if self._sends_rows else None
+        weights = train_replica(self._config, self._images, number, on_epoch=on_epoch, on_step=self._step)
+        return {name: tensor.numpy() for name, tensor in weights.items()}
+
+    def _step(self, step: Step) -> None:
+        if os.getppid() != self._parent:  # it was killed
+            os._exit(1)
+        self._images_done += step.images
+        now = time.perf_counter()
+        if step.done < step.steps and now - self._reported < REPORT:
+            return
+        if self._sends_steps:
+            self._messages.put(step._replace(images=self._images_done, loss=step.loss.clone()))
+        self._images_done, self._reported = 0, now
+
+
+_worker: _Worker  # of this process
+
+
+def _start(*arguments: Any) -> None:
+    global _worker
+    _worker = _Worker(*arguments)
+
+
+def _train(number: int) -> dict[str, np.ndarray]:
+    return _worker.train(number)
