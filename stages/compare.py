@@ -1,4 +1,4 @@
-"""Stage `compare`: the runs of one suite side by side, as tables.
+"""Stage `compare`: the runs of one suite side by side, as tables, and each against another one, with an answer in words.
 
 python stages/compare.py tricks
 """
@@ -9,16 +9,19 @@ from typing import Any
 
 import _start  # noqa: F401
 from trainlab.cli import Suite, run_stage
-from trainlab.evaluation import comparison
+from trainlab.evaluation import comparison, effects
+from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.tables import write_csv
 from trainlab.files import write_json
 
 
 def main(suite: Suite) -> None:
-    """Compare the runs of one suite: a table, and the numbers that `dvc metrics` and `dvc plots` show."""
-    runs = comparison.runs_of(Path("configs") / suite)
-    table = comparison.table(comparison.read_metrics(Path("metrics") / suite, runs))
-    histories = comparison.read_histories(Path("plots/history") / suite, runs)
+    """Compare the runs of one suite: tables, answers in words, and the numbers that `dvc metrics` and `dvc plots` show."""
+    against, margin = comparison.read_suite(Path("configs") / suite)
+    table = comparison.table(comparison.read_metrics(Path("metrics") / suite, against))
+    histories = comparison.read_histories(Path("plots/history") / suite, against)
+    predictions = {run: Predictions.load(Path("predictions") / suite / f"{run}.safetensors") for run in against}
+    minutes = {run: comparison.minutes_per_replica(Path("timings") / suite / f"{run}.json") for run in against}
 
     # `dvc metrics` and `dvc exp show` show one column per number: the test accuracy of each run and, under a key that is
     # not the name of a run, the validation accuracy, by which runs may be selected.
@@ -31,9 +34,17 @@ def main(suite: Suite) -> None:
     write_csv(Path("plots/curves") / f"{suite}.csv", comparison.curves(histories))
     write_csv(Path("plots/logs") / f"{suite}.csv", comparison.logs(histories))
 
+    compared = [(run, other) for run, other in against.items() if other]
+    found = effects.compare_all(compared, predictions, margin)
+    write_csv(Path("metrics") / f"{suite}-comparisons.csv", effects.table(found))
+    write_csv(Path("metrics") / f"{suite}-pairs.csv", effects.pairs(predictions))
+    write_csv(Path("metrics") / f"{suite}-seeds.csv", effects.seeds(found, predictions, minutes))
+    write_csv(Path("plots/effects") / f"{suite}.csv", effects.plotted(found))
+
     comparison.show(table, comparison.caption(table))
+    print("", *(effect.sentence() for effect in found), sep="\n")
     directories = [Path(directory) / suite for directory in ("metrics", "plots/history", "plots/confusion")]
-    if old := comparison.leftovers(runs, directories):
+    if old := comparison.leftovers(against, directories):
         print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
 
 

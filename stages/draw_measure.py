@@ -42,7 +42,7 @@ def main(
 
 def draw_study(kind: Kind, study: str, numbers: DataFrame, pictures: Path) -> None:
     """Draw what the runs of one study show together."""
-    runs = comparison.runs_of(Path("configs") / study)
+    runs = comparison.read_suite(Path("configs") / study).runs
     table = comparison.table(comparison.read_metrics(Path("metrics") / study, runs))
     caption = comparison.caption(table)
     if kind == "turning_points":

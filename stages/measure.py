@@ -34,7 +34,7 @@ def main(
 
 def measure(kind: Kind, study: str, data: Path) -> DataFrame:
     """Return the numbers of one kind."""
-    runs = comparison.runs_of(Path("configs") / study)
+    runs = comparison.read_suite(Path("configs") / study).runs
     if kind == "sparsity":
         return sparsity(comparison.read_metrics(Path("metrics") / study, runs))
     if kind == "turning_points":

@@ -28,7 +28,8 @@ def main(
     values = config.load_params(params)
     runs = config.resolve(values, where=str(params), data=own_data, scripts=[TRAIN])
     if not check:
-        config.save_all(runs, Path("configs"), config.resolve_checks(values) if own_data else None)
+        checks = config.resolve_checks(values) if own_data else None
+        config.save_all(runs, Path("configs"), config.resolve_suites(values), checks)
         for suite in dict.fromkeys(run.suite for run in runs.values()):
             print(f"configs/{suite}: {', '.join(name for name, run in runs.items() if run.suite == suite)}")
 

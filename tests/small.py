@@ -20,6 +20,7 @@ PARAMS: dict[str, Any] = {
     "objective": {"name": "softmax_cross_entropy"},
     "optimizer": {"name": "adam", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
     "schedule": "constant",
+    "margin": 0.01,
     "checks": {
         "initial_loss_tolerance": 0.1,
         "overfit_lr": 3e-3,

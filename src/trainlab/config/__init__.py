@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainlab.config.data import load_data
-    from trainlab.config.runs import find, from_dict, load, load_checks, load_params, resolve, resolve_checks, save_all
-    from trainlab.config.schema import CheckConfig, CheckName, RunConfig
+    from trainlab.config.runs import (
+        find,
+        from_dict,
+        load,
+        load_checks,
+        load_params,
+        resolve,
+        resolve_checks,
+        resolve_suites,
+        save_all,
+    )
+    from trainlab.config.schema import CheckConfig, CheckName, RunConfig, SuiteConfig
 
 __all__ = [
     "CheckConfig",
     "CheckName",
     "RunConfig",
+    "SuiteConfig",
     "find",
     "from_dict",
     "load",
@@ -24,6 +35,7 @@ __all__ = [
     "load_params",
     "resolve",
     "resolve_checks",
+    "resolve_suites",
     "save_all",
 ]
 
@@ -32,5 +44,5 @@ if not TYPE_CHECKING:  # a type checker would accept any name otherwise
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = {"load_data": "data", "RunConfig": "schema", "CheckConfig": "schema", "CheckName": "schema"}
-        return getattr(importlib.import_module(f"{__name__}.{home.get(name, 'runs')}"), name)
+        home = "data" if name == "load_data" else "runs" if name.islower() else "schema"
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -6,6 +6,7 @@ from typing import Any
 from trainlab.component import block
 
 NOT_INHERITED = ("data", "suites", "runs", "students")
+NOT_OF_TRAINING = ("checks", "against", "margin")  # what a run is checked by and compared with
 
 
 def merge(base: object, over: object) -> object:
@@ -48,7 +49,8 @@ def merge_levels(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
 
 def run_values(params: Mapping[str, Any], run: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a run's :class:`~trainlab.config.schema.RunConfig`, not validated."""
-    return {"run": run, **{key: value for key, value in merge_levels(params, own).items() if key != "checks"}}
+    values = merge_levels(params, own)
+    return {"run": run, **{key: value for key, value in values.items() if key not in NOT_OF_TRAINING}}
 
 
 def origin(params: Mapping[str, Any], place: tuple[str, str], own: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from trainlab import fingerprint
 from trainlab.config import reading
 from trainlab.config.inheritance import merge_levels, run_values
 from trainlab.config.messages import explain, suggest
-from trainlab.config.schema import CheckConfig, RunConfig
+from trainlab.config.schema import CheckConfig, RunConfig, SuiteConfig
 from trainlab.config.validation import RESERVED, mistakes
 from trainlab.errors import UserError
 from trainlab.files import directory_written_whole, repro
@@ -82,19 +82,43 @@ def resolve_checks(params: Mapping[str, Any]) -> dict[str, CheckConfig]:
     return {run: CheckConfig.model_validate(merge_levels(params, own)["checks"]) for run, own in runs.items()}
 
 
-def save_all(runs: Mapping[str, RunConfig], directory: Path, checks: Mapping[str, CheckConfig] | None = None) -> None:
+def resolve_suites(params: Mapping[str, Any]) -> dict[str, SuiteConfig]:
+    """Return how the runs of each suite are compared, by suite name.
+
+    A run without ``against`` is compared with the first run of its suite.
+
+    Parameters
+    ----------
+    params
+        The content of a params.yaml that :func:`resolve` has accepted.
+    """
+    suites: dict[str, dict[str, str | None]] = {}
+    margins = {}
+    for run, own in {**params["runs"], **params["students"]}.items():
+        values, runs = merge_levels(params, own), suites.setdefault(own["suite"], {})
+        against = values.get("against", next(iter(runs), None))
+        runs[run] = against if against != run else None
+        margins[own["suite"]] = values["margin"]
+    return {suite: SuiteConfig(margin=margins[suite], runs=runs) for suite, runs in suites.items()}
+
+
+def save_all(
+    runs: Mapping[str, RunConfig],
+    directory: Path,
+    suites: Mapping[str, SuiteConfig],
+    checks: Mapping[str, CheckConfig] | None = None,
+) -> None:
     """Write all configurations into a directory, which is replaced as a whole.
 
-    `SUITE/RUN.yaml` contains a run, `SUITE/_runs.yaml` the names of the suite's runs in the order of params.yaml, and
-    `checks/RUN.yaml` what the checks of a run expect: a file of its own, so that changing it makes no training stale.
+    `SUITE/RUN.yaml` contains a run, `SUITE/_suite.yaml` how the suite's runs are compared, and `checks/RUN.yaml` what the
+    checks of a run expect. The latter are files of their own, so that changing them makes no training stale.
     """
     with directory_written_whole(directory) as aside:
-        for suite in dict.fromkeys(config.suite for config in runs.values()):
-            members = [config for config in runs.values() if config.suite == suite]
+        for suite, comparison in suites.items():
             (aside / suite).mkdir()
-            (aside / suite / "_runs.yaml").write_text(reading.dump([config.run for config in members]))
-            for config in members:
-                (aside / suite / f"{config.run}.yaml").write_text(config.to_yaml(), encoding="utf-8")
+            (aside / suite / "_suite.yaml").write_text(reading.dump(comparison.model_dump()), encoding="utf-8")
+        for config in runs.values():
+            (aside / config.suite / f"{config.run}.yaml").write_text(config.to_yaml(), encoding="utf-8")
         for run, expects in (checks or {}).items():
             (aside / "checks").mkdir(exist_ok=True)
             values = expects.model_dump(exclude_defaults=True)

@@ -154,6 +154,21 @@ def _components_in(model: BaseModel) -> Iterator[Component]:
                 yield from _components_in(value)
 
 
+class SuiteConfig(Strict):
+    """How the runs of one suite are compared.
+
+    Parameters
+    ----------
+    margin
+        Difference of two accuracies that matters, as a fraction, in (0, 1).
+    runs
+        The suite's runs in the order of params.yaml, each with the run that it is compared with, if there is one.
+    """
+
+    margin: float = Field(gt=0, lt=1)
+    runs: dict[str, str | None]
+
+
 CheckName = Literal["initial_loss", "gradients", "overfit", "objective"]
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from trainlab.config.inheritance import merge_levels, origin, run_values
 from trainlab.config.messages import explain, suggest
-from trainlab.config.schema import CheckConfig, RunConfig
+from trainlab.config.schema import CheckConfig, RunConfig, SuiteConfig
 from trainlab.data.sources import DataConfig
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -98,6 +98,7 @@ def _in_layout(params: Mapping[str, Any]) -> Iterator[str]:
         elif isinstance(own, Mapping):
             yield from _in_teacher(name, runs, students)
     yield from _in_suites(params, suites)
+    yield from _in_comparisons(params, suites)
 
 
 def _in_names(key: str, block: Mapping[str, Any]) -> Iterator[str]:
@@ -124,6 +125,35 @@ def _in_suites(params: Mapping[str, Any], suites: Mapping[str, Any]) -> Iterator
     for suite in suites:
         if suite not in used:
             yield f"suites.{suite} has no run: give it one under `runs`, or remove it"
+
+
+def _in_comparisons(params: Mapping[str, Any], suites: Mapping[str, Any]) -> Iterator[str]:
+    if "margin" not in params:
+        yield "margin is missing: write the difference of two accuracies that matters, for example `margin: 0.01`"
+    levels = {"": params, **{f"suites.{name}.": own for name, own in suites.items() if isinstance(own, Mapping)}}
+    for path, level in levels.items():
+        if "margin" in level:
+            yield from _in_values(SuiteConfig, {"margin": level["margin"], "runs": {}}, lambda keys, p=path: p + keys[0])
+    if "against" in params:
+        yield "against is only allowed in suites and runs: move it to one of them"
+    for member in _members(params):
+        if "margin" in member.own:
+            yield f"{member.path}.margin is only allowed for suites and at the top level: move it there"
+        if isinstance(member.own.get("suite"), str):
+            yield from _in_against(params, suites, member)
+
+
+def _in_against(params: Mapping[str, Any], suites: Mapping[str, Any], member: _Member) -> Iterator[str]:
+    suite = member.own["suite"]
+    of_suite = suites.get(suite)
+    others = [other.name for other in _members(params) if other.own.get("suite") == suite and other.name != member.name]
+    for path, level, allowed in (
+        (member.path, member.own, others),
+        (f"suites.{suite}", of_suite if isinstance(of_suite, Mapping) else {}, [*others, member.name]),
+    ):
+        against = level.get("against", allowed[0] if allowed else None)
+        if "against" in level and against not in allowed:
+            yield f"{path}.against is {against!r}{suggest(against, allowed)}; one of: {', '.join(allowed) or 'none'}"
 
 
 def _in_teacher(student: str, runs: Mapping[str, Any], students: Mapping[str, Any]) -> Iterator[str]:

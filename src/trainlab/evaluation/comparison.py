@@ -1,10 +1,11 @@
 """The runs of a suite side by side: one table, their histories, and a caption that states how they were trained."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from pandas import DataFrame, Series
@@ -23,8 +24,28 @@ LAYERS = ["layer", "mean", "std", "never_positive", "gradient_mean", "gradient_s
 RunMetrics = dict[str, Any]  # of one run: the content of metrics/SUITE/RUN.json
 
 
-def runs_of(configs: Path) -> list[str]:
-    """Return the names of a suite's runs in the order of params.yaml.
+class Suite(NamedTuple):
+    """How the runs of a suite are compared: the content of configs/SUITE/_suite.yaml.
+
+    Parameters
+    ----------
+    against
+        The runs in the order of params.yaml, each with the run that it is compared with, if there is one.
+    margin
+        Difference of two accuracies that matters, as a fraction.
+    """
+
+    against: dict[str, str | None]
+    margin: float
+
+    @property
+    def runs(self) -> list[str]:
+        """The names of the runs in the order of params.yaml."""
+        return list(self.against)
+
+
+def read_suite(configs: Path) -> Suite:
+    """Return how the runs of a suite are compared.
 
     Parameters
     ----------
@@ -34,21 +55,22 @@ def runs_of(configs: Path) -> list[str]:
     Raises
     ------
     UserError
-        If there is no such suite, or its list of runs is damaged.
+        If there is no such suite, or its file is damaged.
     """
-    path = configs / "_runs.yaml"
+    path = configs / "_suite.yaml"
     if not path.is_file():
         raise UserError(
             f"{path} is missing: is there a suite {configs.name} in params.yaml? Then run {repro('resolve', path)}"
         )
-    with reading(path, "resolve"):
+    with reading(path, "resolve"):  # not by trainlab.config, which imports torch
         try:
-            runs: list[str] = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except YAMLError:
-            runs = []
-        if not (isinstance(runs, list) and runs and all(isinstance(run, str) for run in runs)):
-            raise ValueError("it is not a list of run names")
-    return runs
+            content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+            against, margin = dict(content["runs"]), float(content["margin"])
+        except (YAMLError, TypeError, ValueError, KeyError) as error:
+            raise ValueError("it is not a list of runs with a margin") from error
+        if not against or not set(against.values()) <= {None, *against}:
+            raise ValueError("it is not a list of runs with a margin")
+    return Suite(against, margin)
 
 
 def leftovers(runs: Iterable[str], directories: Iterable[Path]) -> list[Path]:
@@ -128,6 +150,20 @@ def _row(run: str, metrics: RunMetrics) -> dict[str, Any]:
 def intervals(rows: DataFrame) -> dict[str, tuple[float, float]]:
     """Return the confidence interval of the accuracy of each run in a :func:`table`."""
     return {row.run: (row.accuracy_low, row.accuracy_high) for row in rows.itertuples()}
+
+
+def minutes_per_replica(path: Path) -> float:
+    """Return how many minutes the training of one replica took, from the timing of a run.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged.
+    """
+    with reading(path, f"train@{path.stem}` or `distill@{path.stem}"):
+        timing = json.loads(path.read_text(encoding="utf-8"))
+        rounds = math.ceil(timing["replicas"] / timing["workers"])  # replicas are trained side by side
+        return float(timing["seconds"]) / rounds / 60
 
 
 def read_histories(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:

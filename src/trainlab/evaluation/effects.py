@@ -1,0 +1,207 @@
+"""Does a run do better than the one that it is compared with? The difference, its interval, and an answer in words."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from trainlab.errors import UserError
+from trainlab.evaluation.metrics import Predictions
+from trainlab.evaluation.statistics import Difference, accuracy_difference, f1_difference, holm, seeds_needed
+
+LEVEL = 0.05  # of the tests
+Verdict = Literal["helps", "hurts", "no difference that matters", "no difference shown"]
+COLUMNS = [
+    *("run", "against", "seeds", "seeds_against", "images", "effect", "low", "high", "p_value", "p_holm", "df"),
+    *("f1_effect", "f1_low", "f1_high", "margin", "verdict", "answer"),
+]
+PAIRS = ["run", "against", "effect", "low", "high", "p_value", "p_holm"]
+SEEDS = ["run", "against", "margin", "seeds", "minutes"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A run compared with another one. Differences are fractions, run minus ``against``.
+
+    Parameters
+    ----------
+    run, against
+        Names of the two runs.
+    difference
+        Of their accuracies, with its 95 % interval.
+    f1
+        Difference of their macro-F1, and the ends of its 95 % interval.
+    p_holm
+        p-value of the difference of the accuracies, by Holm's method for all comparisons that are made together.
+    margin
+        Difference of two accuracies that matters.
+    """
+
+    run: str
+    against: str
+    difference: Difference
+    f1: tuple[float, float, float]
+    p_holm: float
+    margin: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer, by the rule of docs/statistics.md."""
+        if max(abs(self.difference.low), abs(self.difference.high)) <= self.margin:
+            return "no difference that matters"
+        if self.p_holm < LEVEL:
+            return "helps" if self.difference.effect > 0 else "hurts"
+        return "no difference shown"
+
+    def sentence(self) -> str:
+        """Return the answer as a sentence that can be quoted, with its evidence."""
+        points, verdict = f"{in_points(self.difference.effect)} points", self.verdict
+        answer = {
+            "helps": f"helps: {points} over `{self.against}`",
+            "hurts": f"hurts: {points} against `{self.against}`",
+            "no difference that matters": f"makes no difference that matters against `{self.against}`: {points}",
+            "no difference shown": f"shows no difference from `{self.against}`: {points}",
+        }[verdict]
+        return f"`{self.run}` {answer} ({self._evidence()})"
+
+    def _evidence(self) -> str:
+        difference = self.difference
+        interval = f"95 % interval {in_points(difference.low)} to {in_points(difference.high)}"
+        excludes_zero = difference.low > 0 or difference.high < 0
+        if self.verdict == "no difference shown" and excludes_zero:
+            interval += f", but p = {self.p_holm:.2f} by Holm's method"
+        images = f"{difference.images:,} images"
+        if difference.seeds == difference.seeds_against == 1:
+            return f"{interval}; these two models only, not other seeds; {images}"
+        same = difference.seeds == difference.seeds_against
+        seeds = f"{difference.seeds} seeds each" if same else f"{difference.seeds} and {difference.seeds_against} seeds"
+        return f"{interval}; {seeds}, {images}"
+
+
+def in_points(fraction: float) -> str:
+    """Return a difference of fractions in percentage points with its sign, such as "+1.6" or "−0.3"."""
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def compare(run: str, a: Predictions, against: str, b: Predictions, margin: float) -> Effect:
+    """Compare two runs.
+
+    Parameters
+    ----------
+    run, against
+        Their names.
+    a, b
+        Their predictions for the same images.
+    margin
+        Difference of two accuracies that matters, as a fraction.
+
+    Raises
+    ------
+    UserError
+        If the predictions are for different images or classes.
+    """
+    if a.classes != b.classes or not np.array_equal(a.labels, b.labels):
+        raise UserError(
+            f"{run} and {against} were scored on different test images or classes: evaluate both with the same data"
+            f" (`dvc repro`)"
+        )
+    difference = accuracy_difference(correct(a), correct(b))
+    f1 = f1_difference(a.scores.argmax(2), b.scores.argmax(2), a.labels, len(a.classes))
+    return Effect(run, against, difference, f1, difference.p_value, margin)
+
+
+def compare_all(
+    pairs: Iterable[tuple[str, str]], predictions: Mapping[str, Predictions], margin: float
+) -> list[Effect]:
+    """Compare each run with another one; ``p_holm`` is adjusted for all of these comparisons.
+
+    Parameters
+    ----------
+    pairs
+        A run, and the run that it is compared with.
+    predictions
+        Of all these runs, for the same images.
+    margin
+        Difference of two accuracies that matters, as a fraction.
+    """
+    effects = [compare(run, predictions[run], against, predictions[against], margin) for run, against in pairs]
+    adjusted = holm([effect.difference.p_value for effect in effects])
+    return [replace(effect, p_holm=float(p)) for effect, p in zip(effects, adjusted, strict=True)]
+
+
+def correct(predictions: Predictions) -> NDArray[np.bool_]:
+    """Return which images each replica predicts correctly, ``[replicas, images]``."""
+    right: NDArray[np.bool_] = predictions.scores.argmax(2) == predictions.labels
+    return right
+
+
+def table(effects: Sequence[Effect]) -> DataFrame:
+    """Return one row per comparison with the columns :data:`COLUMNS`; effects are fractions."""
+    rows = [
+        {
+            "run": effect.run,
+            "against": effect.against,
+            **asdict(effect.difference),
+            **dict(zip(("f1_effect", "f1_low", "f1_high"), effect.f1, strict=True)),
+            "p_holm": effect.p_holm,
+            "margin": effect.margin,
+            "verdict": effect.verdict,
+            "answer": effect.sentence(),
+        }
+        for effect in effects
+    ]
+    return DataFrame(rows, columns=COLUMNS)
+
+
+def plotted(effects: Sequence[Effect]) -> DataFrame:
+    """Return what `dvc plots` draws, one row per comparison: differences in percentage points."""
+    rows = [
+        {
+            "comparison": f"{effect.run} − {effect.against}",
+            **{name: 100 * getattr(effect.difference, name) for name in ("effect", "low", "high")},
+            "verdict": effect.verdict,
+        }
+        for effect in effects
+    ]
+    return DataFrame(rows, columns=["comparison", "effect", "low", "high", "verdict"])
+
+
+def pairs(predictions: Mapping[str, Predictions]) -> DataFrame:
+    """Return every pair of runs with the columns :data:`PAIRS`; ``p_holm`` is adjusted for all of them."""
+    right = {run: correct(of_run) for run, of_run in predictions.items()}
+    rows = [
+        {"run": run, "against": against, **asdict(accuracy_difference(right[run], right[against]))}
+        for against, run in combinations(right, 2)
+    ]
+    return DataFrame(rows, columns=PAIRS[:-1]).assign(p_holm=holm([row["p_value"] for row in rows]))
+
+
+def seeds(effects: Iterable[Effect], predictions: Mapping[str, Predictions], minutes: Mapping[str, float]) -> DataFrame:
+    """Return how many seeds per run would show a difference of the margin with 80 % power, and what they cost.
+
+    Parameters
+    ----------
+    effects
+        The comparisons.
+    predictions
+        Of their runs.
+    minutes
+        Measured training time per replica of each run.
+
+    Returns
+    -------
+    DataFrame
+        Columns :data:`SEEDS`. ``seeds`` is missing if one of the runs has a single seed, whose spread is unknown, or if no
+        number of seeds is enough with these images. ``minutes`` is for both runs.
+    """
+    rows = []
+    for effect in effects:
+        a, b = correct(predictions[effect.run]), correct(predictions[effect.against])
+        count = seeds_needed(a, b, effect.margin) if min(len(a), len(b)) > 1 else None
+        cost = count and count * (minutes[effect.run] + minutes[effect.against])
+        rows.append([effect.run, effect.against, effect.margin, count, cost])
+    return DataFrame(rows, columns=SEEDS).astype({"seeds": "Int64", "minutes": float})
