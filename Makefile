@@ -19,6 +19,7 @@ $(SETUP): requirements.lock
 	@test -n "$(PYTHON)" || { echo "trainlab needs Python 3.11, 3.12 or 3.13: install one, or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: $(SETUP)  ## create the environment in .venv (again only when requirements.lock changes)
