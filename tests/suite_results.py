@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlab.evaluation.metrics import evaluate
+from trainlab.evaluation.metrics import Predictions, evaluate
+from trainlab.files import write_json
 
 STAGES = Path(__file__).parents[1] / "stages"
 ACCURACY = {"plain": [0.5], "worse": [0.25], "better": [0.75, 0.5, 0.5]}  # not in alphabetical order
@@ -25,10 +26,14 @@ def write_results(project: Path) -> None:
     """Write three runs of the suite `tricks`, scored on four images; `better` logged its reward."""
     labels = np.array([0, 0, 1, 1])
     (project / "configs/tricks").mkdir(parents=True)
-    (project / "configs/tricks/_runs.yaml").write_text("".join(f"- {run}\n" for run in ACCURACY))
+    (project / "configs/tricks/_suite.yaml").write_text("margin: 0.01\nruns: {plain: , worse: plain, better: worse}\n")
     for run, accuracies in ACCURACY.items():
         predicted = [np.where(np.arange(4) < 4 * accuracy, labels, 1 - labels) for accuracy in accuracies]
-        metrics = evaluate(np.eye(2)[np.array(predicted)], labels, CLASSES)
+        scores = np.eye(2, dtype=np.float32)[np.array(predicted)]
+        Predictions(scores, labels, CLASSES).save(project / f"predictions/tricks/{run}.safetensors")
+        timing = {"seconds": 60.0, "replicas": len(accuracies), "workers": 1}
+        write_json(project / f"timings/tricks/{run}.json", timing)
+        metrics = evaluate(scores, labels, CLASSES)
         metrics.save(project / f"metrics/tricks/{run}.json", RECORD)
         metrics.save_classes(project / f"metrics/tricks/{run}-classes.csv")
         metrics.save_confusion(project / f"plots/confusion/tricks/{run}.csv")

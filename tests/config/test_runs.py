@@ -66,7 +66,7 @@ class TestProjectParams:
             assert (run.optimizer.name, run.optimizer.weight_decay, run.lr) == ("adam", 0, 1e-3)
             assert (run.schedule.name, run.seed, run.subset, run.validation) == ("constant", 0, 0, 0)
             assert (run.augmentation, run.regularizers) == ([], [])
-            assert (run.replicas, run.precision) == (1, "bfloat16")
+            assert (run.replicas, run.precision) == (6, "bfloat16")
             assert run.teacher == ("softmax_cross_entropy" if name == "teacher_student" else "")
 
     def test_only_two_runs_inherit_the_rate(self) -> None:
@@ -139,25 +139,57 @@ def test_checks_are_inherited_and_are_no_part_of_the_run() -> None:
     assert {**runs["strict"].to_dict(), "run": "small"} == runs["small"].to_dict()
 
 
+# Comparisons
+
+
+def compared(suite: dict[str, Any] | None = None, **against: str | None) -> dict[str, str | None]:
+    """Return what each run is compared with, if its block says so, and the suite's block has these keys."""
+    params = copy.deepcopy(PARAMS)
+    params["suites"]["tricks"] |= suite or {}
+    params["runs"] = {run: {"suite": "tricks", **({"against": other} if other else {})} for run, other in against.items()}
+    before = {run: values.to_dict() for run, values in config.resolve(params).items()}
+    assert not any({"against", "margin"} & values.keys() for values in before.values())  # they retrain nothing
+    return config.resolve_suites(params)["tricks"].runs
+
+
+def test_a_run_is_compared_with_the_run_that_it_names_or_with_the_first_of_its_suite() -> None:
+    assert compared(a=None, b=None, c=None) == {"a": None, "b": "a", "c": "a"}
+    assert compared(a=None, b=None, c="b") == {"a": None, "b": "a", "c": "b"}
+    assert compared(a="c", b=None, c=None) == {"a": "c", "b": "a", "c": "a"}
+    assert compared({"against": "b"}, a=None, b=None, c="a") == {"a": "b", "b": None, "c": "a"}
+
+
+def test_the_margin_of_a_suite() -> None:
+    params = copy.deepcopy(PARAMS)
+    params["suites"]["large"] = {**params["suites"]["tricks"], "margin": 0.005}
+    params["runs"]["other"] = {"suite": "large"}
+    assert {name: suite.margin for name, suite in config.resolve_suites(params).items()} == {
+        "tricks": 0.01,
+        "large": 0.005,
+    }
+
+
 # Files
 
 
 def test_saving_writes_runs_in_order_and_removes_what_was_there(tmp_path: Path) -> None:
     params = {**PARAMS, "runs": {name: {"suite": "tricks"} for name in ("zebra", "ant")}}
-    config.save_all(config.resolve(params), tmp_path / "configs")
-    assert (tmp_path / "configs/tricks/_runs.yaml").read_text() == "- zebra\n- ant\n"
-    config.save_all(config.resolve(PARAMS), tmp_path / "configs", config.resolve_checks(PARAMS))
+    config.save_all(config.resolve(params), tmp_path / "configs", config.resolve_suites(params))
+    assert (tmp_path / "configs/tricks/_suite.yaml").read_text() == "margin: 0.01\nruns:\n  zebra: null\n  ant: zebra\n"
+    everything = (config.resolve(PARAMS), tmp_path / "configs", config.resolve_suites(PARAMS))
+    config.save_all(*everything, config.resolve_checks(PARAMS))
     written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.yaml"))
-    assert written == ["configs/checks/small.yaml", "configs/tricks/_runs.yaml", "configs/tricks/small.yaml"]
+    assert written == ["configs/checks/small.yaml", "configs/tricks/_suite.yaml", "configs/tricks/small.yaml"]
     assert config.find(tmp_path / "configs", "small") == tmp_path / "configs/tricks/small.yaml"
     assert config.load_checks(tmp_path / "configs/checks/small.yaml") == config.resolve_checks(PARAMS)["small"]
     with pytest.raises(UserError, match=r"no run 'smal'.*did you mean small.*dvc repro resolve"):
         config.find(tmp_path / "configs", "smal")
 
 
-def test_students_are_in_the_list_of_their_suite(tmp_path: Path) -> None:
-    config.save_all(config.resolve(with_student()), tmp_path / "configs")
-    assert (tmp_path / "configs/tricks/_runs.yaml").read_text() == "- small\n- pupil\n"
+def test_students_are_in_their_suite_after_the_runs(tmp_path: Path) -> None:
+    params = with_student()
+    config.save_all(config.resolve(params), tmp_path / "configs", config.resolve_suites(params))
+    assert list(config.resolve_suites(params)["tricks"].runs) == ["small", "pupil"]
     assert config.load(config.find(tmp_path / "configs", "pupil")).teacher == "small"
 
 

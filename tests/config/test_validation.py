@@ -313,3 +313,35 @@ def test_a_mistake_at_the_top_level_is_reported_once_for_many_runs() -> None:
 def test_missing_data_block() -> None:
     params = {key: value for key, value in PARAMS.items() if key != "data"}
     assert mistakes(params)[0].startswith("params.yaml: data is missing")
+
+
+# Comparisons
+
+
+def test_a_margin_is_a_fraction() -> None:
+    assert mistakes({key: value for key, value in PARAMS.items() if key != "margin"}) == [
+        "params.yaml: margin is missing: write the difference of two accuracies that matters, for example `margin: 0.01`"
+    ]
+    for path, params in (("margin", changed("margin", 1)), ("suites.tricks.margin", with_suite(margin=0.0))):
+        [line] = mistakes(params)
+        assert line.startswith(f"params.yaml: {path} is ")
+    [line] = mistakes(with_run(margin=0.02))
+    assert line == "params.yaml: runs.small.margin is only allowed for suites and at the top level: move it there"
+
+
+def test_a_run_is_compared_with_another_run_of_its_suite() -> None:
+    others = {"suites": {**PARAMS["suites"], "more": PARAMS["suites"]["tricks"]}}
+    runs = {"small": {"suite": "tricks"}, "large": {"suite": "tricks"}, "elsewhere": {"suite": "more"}}
+
+    def lines(against: object) -> list[str]:
+        return mistakes({**PARAMS, **others, "runs": {**runs, "large": {"suite": "tricks", "against": against}}})
+
+    assert lines("smal") == ["params.yaml: runs.large.against is 'smal' (did you mean small?); one of: small"]
+    assert lines("large") == ["params.yaml: runs.large.against is 'large'; one of: small"]
+    assert lines("elsewhere") == ["params.yaml: runs.large.against is 'elsewhere'; one of: small"]
+    assert lines(["small"]) == ["params.yaml: runs.large.against is ['small']; one of: small"]
+    assert mistakes(with_run(against="small")) == ["params.yaml: runs.small.against is 'small'; one of: none"]
+    assert mistakes(with_suite(against="nobody")) == ["params.yaml: suites.tricks.against is 'nobody'; one of: small"]
+    assert mistakes({**PARAMS, "against": "small"}) == [
+        "params.yaml: against is only allowed in suites and runs: move it to one of them"
+    ]

@@ -51,7 +51,7 @@ def suite(tmp_path: Path) -> Path:
     """Files of two runs of the suite `tricks`, scored on 100 images of two classes."""
     for directory in ("configs", "metrics", "history", "confusion"):
         (tmp_path / directory / "tricks").mkdir(parents=True)
-    (tmp_path / "configs/tricks/_runs.yaml").write_text("- plain\n- better\n")
+    (tmp_path / "configs/tricks/_suite.yaml").write_text("margin: 0.02\nruns: {plain: , better: plain}\n")
     for run, values, log in (("plain", [0.5], "reward"), ("better", [0.6, 0.8], "entropy")):
         own = {"subset": 5000} if run == "better" else {}
         (tmp_path / f"metrics/tricks/{run}.json").write_text(json.dumps(metrics_of(values, **own)))
@@ -69,25 +69,33 @@ def histories(suite: Path) -> dict[str, DataFrame]:
 
 
 def test_runs_keep_the_order_of_params(suite: Path) -> None:
-    assert comparison.runs_of(suite / "configs/tricks") == RUNS
+    found = comparison.read_suite(suite / "configs/tricks")
+    assert found.runs == RUNS
+    assert found == ({"plain": None, "better": "plain"}, 0.02)
 
 
-@pytest.mark.parametrize("text", ["", "plain: 1\n", "[1, 2]\n", "[plain, 2]\n", "[]\n", "{\n", "text\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "plain: 1\n", "[1, 2]\n", "{\n", "text\n", "margin: 0.01\nruns: {}\n", "runs: {plain: }\n"),
+        *("margin: much\nruns: {plain: }\n", "margin: 0.01\nruns: {plain: other}\n"),
+    ],
+)
 def test_a_damaged_list_of_runs(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "_runs.yaml"
+    path = tmp_path / "_suite.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as failure:
-        comparison.runs_of(tmp_path)
+        comparison.read_suite(tmp_path)
     assert str(failure.value) == (
-        f"{path} is damaged (it is not a list of run names): delete it, then run `dvc repro resolve`"
+        f"{path} is damaged (it is not a list of runs with a margin): delete it, then run `dvc repro resolve`"
     )
 
 
 def test_an_unknown_suite(tmp_path: Path) -> None:
     with pytest.raises(UserError) as failure:
-        comparison.runs_of(tmp_path / "trikcs")
+        comparison.read_suite(tmp_path / "trikcs")
     assert str(failure.value) == (
-        f"{tmp_path / 'trikcs' / '_runs.yaml'} is missing: is there a suite trikcs in params.yaml? Then run "
+        f"{tmp_path / 'trikcs' / '_suite.yaml'} is missing: is there a suite trikcs in params.yaml? Then run "
         "`dvc repro resolve`"
     )
 
@@ -390,3 +398,14 @@ def test_a_narrow_terminal_cuts_cells_and_keeps_one_line_per_run(
     lines = in_a_terminal(50, capsys, monkeypatch)
     assert [line[:3] for line in lines[1:5]] == ["┃ r", "┡━━", "│ p", "│ b"]
     assert lines[5].startswith("└")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "workers", "minutes"), [(1, 1, 10.0), (6, 1, 10 / 6), (6, 2, 10 / 3), (6, 4, 5.0), (6, 6, 10.0)]
+)
+def test_minutes_per_replica(tmp_path: Path, replicas: int, workers: int, minutes: float) -> None:
+    path = tmp_path / "plain.json"
+    path.write_text(json.dumps({"seconds": 600.0, "replicas": replicas, "workers": workers}))
+    assert comparison.minutes_per_replica(path) == pytest.approx(minutes)
+    with pytest.raises(UserError, match=r"other.json is missing: run `dvc repro train@other` or `distill@other`"):
+        comparison.minutes_per_replica(tmp_path / "other.json")

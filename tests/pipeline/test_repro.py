@@ -15,7 +15,7 @@ def test_everything_is_built(reproduced: Scratch) -> None:
     assert {directory: set(reproduced.digests(directory)) for directory in directories} == {
         "checks": {f"{run}.passed" for run in RUNS},
         "configs": {f"{directory}/{run}.yaml" for directory in ("tricks", "checks") for run in RUNS}
-        | {"tricks/_runs.yaml"},
+        | {"tricks/_suite.yaml"},
         "metrics": {
             "tricks.json",
             "tricks.csv",

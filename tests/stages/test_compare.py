@@ -29,6 +29,10 @@ def test_compare_writes_tables(project: Path) -> None:
     assert set(written(project)) == {
         "tricks.json",
         "tricks.csv",
+        "tricks-comparisons.csv",
+        "tricks-pairs.csv",
+        "tricks-seeds.csv",
+        "effects/tricks.csv",
         "f1/tricks.csv",
         "curves/tricks.csv",
         "logs/tricks.csv",
@@ -53,6 +57,23 @@ def test_compare_writes_tables(project: Path) -> None:
     assert [row["log"] for row in logs if row["run"] == "plain"] == ["lr"] * 2
     assert [row["log"] for row in logs if row["run"] == "better"] == ["lr"] * 6 + ["reward"] * 6
 
+    compared = rows(project / "metrics/tricks-comparisons.csv")
+    assert [(row["run"], row["against"], row["margin"]) for row in compared] == [
+        ("worse", "plain", "0.01"),
+        ("better", "worse", "0.01"),
+    ]
+    for row in compared:
+        assert row["answer"] in said
+    assert [(row["run"], row["against"]) for row in rows(project / "metrics/tricks-pairs.csv")] == [
+        ("worse", "plain"),
+        ("better", "plain"),
+        ("better", "worse"),
+    ]
+    assert [row["seeds"] for row in rows(project / "metrics/tricks-seeds.csv")] == ["", ""]  # a run has a single seed
+    plotted = rows(project / "plots/effects/tricks.csv")
+    assert [row["comparison"] for row in plotted] == ["worse − plain", "better − worse"]
+    assert [float(row["effect"]) for row in plotted] == pytest.approx([100 * float(row["effect"]) for row in compared])
+
     # The same files give the same files, and the files of a deleted run change none of them.
     before = written(project)
     old = ("metrics/tricks/old-classes.csv", "metrics/tricks/old.json", "plots/history/tricks/old.csv")
@@ -76,7 +97,7 @@ def test_validation_accuracy_has_a_key_of_its_own(project: Path) -> None:
 def test_compare_needs_neither_configurations_nor_confusion_matrices_nor_drawing_code(project: Path) -> None:
     for path in (project / "plots/confusion/tricks").iterdir():
         path.unlink()
-    assert [path.name for path in (project / "configs/tricks").iterdir()] == ["_runs.yaml"]
+    assert [path.name for path in (project / "configs/tricks").iterdir()] == ["_suite.yaml"]
     assert modules(project, "compare", "tricks") == set()
 
 
@@ -85,7 +106,9 @@ def test_compare_needs_neither_configurations_nor_confusion_matrices_nor_drawing
     [
         ("metrics/tricks/worse.json", "tricks", "run `dvc repro compare@tricks`"),
         ("plots/history/tricks/worse.csv", "tricks", "run `dvc repro compare@tricks`"),
-        ("configs/objectives/_runs.yaml", "objectives", "is there a suite objectives in params.yaml?"),
+        ("predictions/tricks/worse.safetensors", "tricks", "run `dvc repro compare@tricks`"),
+        ("timings/tricks/worse.json", "tricks", "run `dvc repro train@worse` or `distill@worse`"),
+        ("configs/objectives/_suite.yaml", "objectives", "is there a suite objectives in params.yaml?"),
     ],
 )
 def test_a_missing_file_is_reported_on_one_line(project: Path, missing: str, suite: str, advice: str) -> None:

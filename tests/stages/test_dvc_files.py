@@ -49,7 +49,7 @@ class Stage(NamedTuple):
     @property
     def has_fingerprint(self) -> bool:
         """Whether it depends on a file with the fingerprint of the code that trains a run."""
-        configuration = r"configs/(?!checks/)[^/]+(/(?!_runs)[^/]+\.yaml)?"
+        configuration = r"configs/(?!checks/)[^/]+(/(?!_suite)[^/]+\.yaml)?"
         return any(re.search(rf"(^|/)({configuration}|models/.*\.safetensors)$", path) for path in self.dependencies)
 
     def lists(self, file: str) -> bool:

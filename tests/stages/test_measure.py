@@ -39,8 +39,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert images.test is not None
     train_images, test_images = (Split(part.images, part.labels) for part in (images.train, images.test))
     stored.save(root / "data/normalized", train_images, test_images, images.train.classes)
-    runs = config.resolve({**PARAMS, "suites": {"study": {"epochs": 2, "batch_size": 8}}, "runs": RUNS})
-    config.save_all(runs, root / "configs")
+    params = {**PARAMS, "suites": {"study": {"epochs": 2, "batch_size": 8}}, "runs": RUNS}
+    runs = config.resolve(params)
+    config.save_all(runs, root / "configs", config.resolve_suites(params))
     for run, settings in runs.items():
         history = History(root / f"plots/history/study/{run}.csv")
         trained = train(settings, images, on_epoch=history.add)
@@ -99,7 +100,7 @@ def test_mistakes_are_reported_on_one_line_and_leave_nothing(project: Path) -> N
     assert reported == [
         "measures/narrow_all.csv is missing: run `dvc repro per_sample_loss`",
         "measures/inputs.csv is missing: run `dvc repro measure@inputs`",
-        "configs/inputs/_runs.yaml is missing: is there a suite inputs in params.yaml? Then run `dvc repro resolve`",
+        "configs/inputs/_suite.yaml is missing: is there a suite inputs in params.yaml? Then run `dvc repro resolve`",
     ]
     unknown = stage(project, "measure", "rate", "capacity")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
