@@ -14,7 +14,7 @@ from trainlab.training import model_file
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
-    """Score one trained run on the test images: metrics, classification report, confusion matrix, predictions."""
+    """Score one trained run on the test images: metrics, report per class, confusion matrix, calibration, predictions."""
     trained = model_file.load(Path("models") / f"{run}.safetensors")
     suite = trained.config.suite
     test = stored.load(data / "test.safetensors")
@@ -30,6 +30,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     predictions.save(Path("predictions") / suite / f"{run}.safetensors")
     metrics.save(Path("metrics") / suite / f"{run}.json", training_record(trained))
     metrics.save_classes(Path("metrics") / suite / f"{run}-classes.csv")
+    metrics.save_reliability(Path("plots/reliability") / suite / f"{run}.csv")
     metrics.save_confusion(Path("plots/confusion") / suite / f"{run}.csv")
 
 

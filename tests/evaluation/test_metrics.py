@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax
-from sklearn.metrics import classification_report, log_loss
+from sklearn.metrics import classification_report, log_loss, top_k_accuracy_score
 
 from small import data, run_config
 from trainlab.errors import UserError
-from trainlab.evaluation.metrics import Predictions, evaluate, training_record
+from trainlab.evaluation import calibration
+from trainlab.evaluation.metrics import SCORES, Predictions, evaluate, training_record
 from trainlab.training.model_file import TrainedModel
 from trainlab.training.replicas import train
 
@@ -61,6 +62,11 @@ def test_three_images_by_hand() -> None:
     assert metrics.f1_macro == pytest.approx([0.4])
     assert metrics.f1_weighted == pytest.approx([2 / 3 * 0.8])
     assert metrics.support.tolist() == [2, 1]
+    # Of the other class: 1 / (1 + e), 1/2, 3/4. Both errors of an image are equal.
+    other = 1 / (1 + math.e)
+    assert metrics.brier == pytest.approx([2 * (other**2 + 1 / 4 + 9 / 16) / 3], rel=1e-14)
+    assert metrics.calibration_error == pytest.approx([(other + 1 / 2 + 3 / 4) / 3], rel=1e-14)
+    assert metrics.top2_accuracy.tolist() == [1]
 
 
 def test_agrees_with_the_classification_report_of_each_replica() -> None:
@@ -88,6 +94,43 @@ def test_loss_agrees_with_scipy_and_scikit_learn() -> None:
     assert loss == pytest.approx(log_loss(labels, np.exp(log_softmax(scores[0].astype(np.float64), axis=1))), rel=1e-12)
 
 
+def test_top2_accuracy_agrees_with_scikit_learn() -> None:
+    scores, labels = some_scores(replicas=3)
+    found = evaluate(scores, labels, CLASSES).top2_accuracy
+    assert found.tolist() == [top_k_accuracy_score(labels, replica, k=2) for replica in scores]
+    assert 0.5 < found.min() < found.max() < 1
+
+
+def test_top2_accuracy_takes_the_first_of_equal_scores() -> None:
+    for row, best in (([1.0, 1.0, 1.0, 0.0], {0, 1}), ([0.0, 1.0, 0.0, 0.0], {0, 1}), ([0.0, 0.0, 0.0, 1.0], {0, 3})):
+        found = {label for label in range(4) if evaluate([row], [label], CLASSES).top2_accuracy == 1}
+        assert found == best
+
+
+def test_top2_accuracy_of_two_classes_is_1() -> None:
+    scores, labels = some_scores(classes=2)
+    assert evaluate(scores, labels, CLASSES[:2]).top2_accuracy.tolist() == [1, 1]
+
+
+def test_calibration_is_of_the_predicted_class_per_replica() -> None:
+    scores, labels = some_scores(replicas=3)
+    metrics = evaluate(scores, labels, CLASSES)
+    shares = np.exp(log_softmax(scores.astype(np.float64), axis=2))
+    expected = calibration.reliability(shares.max(2), scores.argmax(2) == labels)
+    assert metrics.calibration_error == pytest.approx(expected.error, rel=1e-12)
+    assert (metrics.reliability.images == expected.images).all()
+    assert metrics.brier == pytest.approx(calibration.brier(shares, labels), rel=1e-12)
+    assert len({*metrics.calibration_error, *metrics.brier}) == 6
+
+
+def test_the_prediction_is_by_scores_where_probabilities_are_equal() -> None:
+    # Both probabilities round to 1/2; the second score is higher.
+    metrics = evaluate(np.array([[0.0, 1e-30]], np.float32), [1], CLASSES[:2])
+    assert metrics.accuracy.tolist() == [1]
+    assert metrics.calibration_error == pytest.approx([0.5])
+    assert metrics.reliability.accuracy[0, 0] == 1
+
+
 @pytest.mark.parametrize("classes", [2, 10, 100])
 def test_equal_scores_have_loss_log_c(classes: int) -> None:
     metrics = evaluate(np.zeros((classes, classes)), np.arange(classes), [str(i) for i in range(classes)])
@@ -113,7 +156,13 @@ def test_invariants_for_any_scores(case: tuple[Scores, Labels, tuple[str, ...]])
     assert metrics.confusion.sum() == scores.shape[0] * len(labels)
     assert (metrics.confusion.sum(2) == metrics.support).all()
     assert metrics.confusion.trace(axis1=1, axis2=2) / len(labels) == pytest.approx(metrics.accuracy)
-    for fraction in (metrics.precision, metrics.recall, metrics.f1, metrics.f1_macro, metrics.f1_weighted):
+    assert (metrics.top2_accuracy >= metrics.accuracy).all()
+    assert ((metrics.brier >= 0) & (metrics.brier <= 2)).all()
+    assert (metrics.reliability.images.sum(1) == len(labels)).all()
+    of_bins = np.nansum(metrics.reliability.accuracy * metrics.reliability.images, axis=1)
+    assert of_bins / len(labels) == pytest.approx(metrics.accuracy)
+    fractions = ("precision", "recall", "f1", "f1_macro", "f1_weighted", "calibration_error", "top2_accuracy")
+    for fraction in (getattr(metrics, name) for name in fractions):
         assert ((fraction >= 0) & (fraction <= 1)).all()
 
 
@@ -125,8 +174,8 @@ def test_the_order_of_the_images_does_not_matter(
     scores, labels, classes = case
     order = random.sample(range(len(labels)), len(labels))
     metrics, shuffled = evaluate(scores, labels, classes), evaluate(scores[:, order], labels[order], classes)
-    for name in ("accuracy", "f1_macro", "f1_weighted", "loss"):
-        assert getattr(shuffled, name) == pytest.approx(getattr(metrics, name), rel=1e-12)
+    for name in SCORES:
+        assert getattr(shuffled, name) == pytest.approx(getattr(metrics, name), rel=1e-12, abs=1e-12)
     assert (shuffled.confusion == metrics.confusion).all()
 
 
@@ -168,6 +217,7 @@ def test_saved_metrics(tmp_path: Path) -> None:
     metrics.save(tmp_path / "run.json", RECORD)
     saved = json.loads((tmp_path / "run.json").read_text())
     numbers = ["accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss"]
+    numbers += ["calibration_error", "brier", "top2_accuracy"]
     assert list(saved) == ["replicas", "test_images", "support", *numbers, "training", "model"]
     assert saved["replicas"] == 3
     assert saved["test_images"] == 200
@@ -206,12 +256,29 @@ def test_saved_report_and_confusion(tmp_path: Path) -> None:
     assert list(confusion[0]) == ["actual", "predicted", "count"]
 
 
+def test_saved_reliability_has_a_row_per_bin_with_images(tmp_path: Path) -> None:
+    metrics = evaluate(*some_scores(images=200), CLASSES)
+    metrics.save_reliability(tmp_path / "many.csv")
+    saved = rows(tmp_path / "many.csv")
+    assert list(saved[0]) == ["replica", "bin", "images", "confidence", "accuracy"]
+    assert [(row["replica"], row["bin"]) for row in saved] == [(str(r), str(b)) for r in range(2) for b in range(15)]
+    for column in ("images", "confidence", "accuracy"):
+        values = [float(row[column]) for row in saved]
+        assert values == pytest.approx(getattr(metrics.reliability, column).ravel(), abs=5e-7)
+    gaps = [int(row["images"]) * abs(float(row["accuracy"]) - float(row["confidence"])) for row in saved[:15]]
+    assert math.fsum(gaps) / 200 == pytest.approx(metrics.calibration_error[0], abs=1e-6)
+
+    evaluate(*some_scores(images=3), CLASSES).save_reliability(tmp_path / "few.csv")
+    assert [row["bin"] for row in rows(tmp_path / "few.csv")] == ["0", "5", "10"] * 2
+
+
 def test_same_metrics_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         metrics = evaluate(*some_scores(), CLASSES)
         metrics.save(tmp_path / name / "run.json", RECORD)
         metrics.save_classes(tmp_path / name / "classes.csv")
         metrics.save_confusion(tmp_path / name / "confusion.csv")
+        metrics.save_reliability(tmp_path / name / "reliability.csv")
     for file in (tmp_path / "one").iterdir():
         assert b"\r" not in file.read_bytes()
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from small import data, run_config
-from suite_results import digests, modules, stage
+from suite_results import digests, modules, rows, stage
 from trainlab.data import stored
 from trainlab.data.stored import Split
 from trainlab.evaluation.metrics import Predictions
@@ -41,6 +41,7 @@ def test_evaluate_writes_metrics_reports_and_predictions_without_drawing_code(
         "metrics/tricks/small.json",
         "metrics/tricks/small-classes.csv",
         "plots/confusion/tricks/small.csv",
+        "plots/reliability/tricks/small.csv",
         "predictions/tricks/small.safetensors",
     }
     test = data().test
@@ -50,6 +51,9 @@ def test_evaluate_writes_metrics_reports_and_predictions_without_drawing_code(
     saved = json.loads((project / "metrics/tricks/small.json").read_text())
     assert (saved["replicas"], saved["test_images"]) == (2, 12)
     assert saved["accuracy"]["values"] == [float(mean) for mean in (scores.argmax(2) == test.labels).mean(1)]
+    of_bins = rows(project / "plots/reliability/tricks/small.csv")
+    assert [sum(int(row["images"]) for row in of_bins if row["replica"] == replica) for replica in "01"] == [12, 12]
+    assert len(saved["calibration_error"]["values"]) == len(saved["brier"]["values"]) == 2
     assert saved["training"]["subset"] == 8
     assert saved["training"]["torch"] == torch.__version__
     assert saved["model"]["parameters"] == sum(weights.numel() for weights in trained.weights[0].values())

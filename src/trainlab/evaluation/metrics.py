@@ -1,4 +1,4 @@
-"""Metrics of predictions: accuracy, F1, loss, and the confusion matrix."""
+"""Metrics of predictions: accuracy, F1, loss, calibration, and the confusion matrix."""
 
 import csv
 import io
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trainlab.evaluation import calibration
+from trainlab.evaluation.calibration import Reliability
 from trainlab.evaluation.weights import count_weights
 from trainlab.files import read_tensors, reading, write_json, write_tensors, write_text
 
 if TYPE_CHECKING:
     from trainlab.training.model_file import TrainedModel
 
-SCORES = ("accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss")  # one value per replica
+# One value per replica.
+SCORES = ("accuracy", "f1_micro", "f1_macro", "f1_weighted", "loss", "calibration_error", "brier", "top2_accuracy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,12 @@ class Metrics:
         ``[replicas]``.
     loss
         Mean over the images of −log softmax(scores)[label], in nats, ``[replicas]``.
+    brier
+        Brier score in [0, 2], see :func:`trainlab.evaluation.calibration.brier`, ``[replicas]``.
+    top2_accuracy
+        Fraction of the images whose label is one of the two classes with the highest scores, ``[replicas]``.
+    reliability
+        Confidence and accuracy in 15 bins of equal mass; ``calibration_error`` is their expected calibration error.
     precision, recall, f1
         ``[replicas, classes]``; 0 if a class is never predicted (precision) or has no images (recall).
     support
@@ -94,6 +103,9 @@ class Metrics:
     f1_macro: NDArray[np.float64]
     f1_weighted: NDArray[np.float64]
     loss: NDArray[np.float64]
+    brier: NDArray[np.float64]
+    top2_accuracy: NDArray[np.float64]
+    reliability: Reliability
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
@@ -104,6 +116,11 @@ class Metrics:
     def replicas(self) -> int:
         """The number of replicas."""
         return len(self.accuracy)
+
+    @property
+    def calibration_error(self) -> NDArray[np.float64]:
+        """Expected calibration error of the predicted class, a fraction, ``[replicas]``."""
+        return self.reliability.error
 
     def save(self, path: Path, record: Mapping[str, Any]) -> None:
         """Write the metrics over all classes as JSON.
@@ -147,6 +164,16 @@ class Metrics:
         )
         _write_csv(path, ["actual", "predicted", "count"], rows)
 
+    def save_reliability(self, path: Path) -> None:
+        """Write number of images, mean confidence and accuracy per replica and bin as CSV; empty bins have no row."""
+        bins = self.reliability
+        rows = (
+            [*place, int(images), f"{bins.confidence[place]:.6f}", f"{bins.accuracy[place]:.6f}"]
+            for place, images in np.ndenumerate(bins.images)
+            if images
+        )
+        _write_csv(path, ["replica", "bin", "images", "confidence", "accuracy"], rows)
+
 
 def evaluate(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Metrics:
     """Return the metrics of predictions.
@@ -178,6 +205,7 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Me
     def f1_average(average: str) -> NDArray[np.float64]:
         return each(f1_score, labels=every, average=average, zero_division=0)
 
+    shares = calibration.probabilities(scores)
     by_class = each(precision_recall_fscore_support, labels=every, zero_division=0)
     return Metrics(
         classes=tuple(classes),
@@ -186,6 +214,9 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Me
         f1_macro=f1_average("macro"),
         f1_weighted=f1_average("weighted"),
         loss=_cross_entropy(scores, labels),
+        brier=calibration.brier(shares, labels),
+        top2_accuracy=_top2_accuracy(scores, labels),
+        reliability=calibration.reliability(shares.max(2), predicted == labels),
         precision=by_class[:, 0],
         recall=by_class[:, 1],
         f1=by_class[:, 2],
@@ -225,6 +256,15 @@ def _cross_entropy(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[n
     of_label = np.take_along_axis(below_top, labels[None, :, None], 2)[:, :, 0]
     losses: NDArray[np.float64] = (np.log(np.exp(below_top).sum(2)) - of_label).mean(1)
     return losses
+
+
+def _top2_accuracy(scores: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the fraction of labels among the two highest scores, ``[replicas]``; of equal scores, the first is higher."""
+    of_label = np.take_along_axis(scores, labels[None, :, None], 2)
+    first = np.arange(scores.shape[2]) < labels[:, None]
+    higher = (scores > of_label) | ((scores == of_label) & first)
+    fractions: NDArray[np.float64] = (higher.sum(2) < 2).mean(1)
+    return fractions
 
 
 def _checked(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
