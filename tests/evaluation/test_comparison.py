@@ -36,6 +36,7 @@ def metrics_of(values: list[float], support: Any = SUPPORT, **training: Any) -> 
         }
 
     factors = {"accuracy": 1.0, "f1_micro": 1.0, "f1_macro": 0.9, "f1_weighted": 0.8, "loss": 2.0}
+    factors |= {"calibration_error": 0.1, "brier": 0.5, "top2_accuracy": 1.1}
     return {
         "replicas": len(values),
         "test_images": sum(support.values()),
@@ -128,6 +129,9 @@ def test_table(suite: Path) -> None:
         "f1_macro": pytest.approx(0.63),
         "f1_weighted": pytest.approx(0.56),
         "loss": pytest.approx(1.4),
+        "calibration_error": pytest.approx(0.07),
+        "brier": pytest.approx(0.35),
+        "top2_accuracy": pytest.approx(0.77),
         "test_images": 100,
         "parameters": 1234,
         "epochs": 15,
