@@ -146,7 +146,9 @@ def compared(suite: dict[str, Any] | None = None, **against: str | None) -> dict
     """Return what each run is compared with, if its block says so, and the suite's block has these keys."""
     params = copy.deepcopy(PARAMS)
     params["suites"]["tricks"] |= suite or {}
-    params["runs"] = {run: {"suite": "tricks", **({"against": other} if other else {})} for run, other in against.items()}
+    params["runs"] = {
+        run: {"suite": "tricks", **({"against": other} if other else {})} for run, other in against.items()
+    }
     before = {run: values.to_dict() for run, values in config.resolve(params).items()}
     assert not any({"against", "margin"} & values.keys() for values in before.values())  # they retrain nothing
     return config.resolve_suites(params)["tricks"].runs
