@@ -3,18 +3,22 @@
 python docs/fill.py            # rewrite the pages
 python docs/fill.py --check    # report what is out of date; write nothing
 
-Two comments in a page are instructions. Paths are relative to the root of the project.
+Three comments in a page are instructions. Paths are relative to the root of the project.
 
 - ``<!-- results: metrics/SUITE.csv -->``, a table, a caption, ``<!-- /results -->``: the table gets one row per run of the
   file (or files). Columns with a heading of `COLUMNS` are computed; a cell of any other column is kept as it is.
-- ``<!-- claim: metrics/SUITE.csv: a > b ~ c -->``: a statement in the text relies on this comparison of accuracies. ``a > b``
-  holds if the 95 % interval of run ``a`` is above that of run ``b``, and ``b ~ c`` if the two overlap.
+- ``<!-- answers: metrics/SUITE-comparisons.csv -->``, a list, ``<!-- /answers -->``: the list gets one sentence per
+  comparison.
+- ``<!-- claim: metrics/SUITE-comparisons.csv: a helps -->``: a statement in the text relies on this answer: `helps`, `hurts`,
+  `no difference shown` or `no difference that matters`. ``<!-- claim: metrics/SUITE-pairs.csv: a > b ~ c -->`` relies on
+  comparisons of any runs of the suite: ``a > b`` holds if ``a`` is more accurate and p, adjusted for all pairs, is below 0.05,
+  and ``b ~ c`` if it is not. With ``metrics/SUITE.csv``, ``a > b`` holds if the interval of ``a`` is above that of ``b``.
 """
 
 import re
 import sys
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from trainlab.errors import UserError
-from trainlab.evaluation import comparison
+from trainlab.evaluation import comparison, effects
 from trainlab.evaluation.tables import read_csv
 from trainlab.files import write_text
 
@@ -43,6 +47,7 @@ COLUMNS: dict[str, Callable[[Any], str]] = {
 }
 
 _RESULTS = re.compile(r"(<!-- results: (.+?) -->\n)(.*?)(^<!-- /results -->$)", re.DOTALL | re.MULTILINE)
+_ANSWERS = re.compile(r"(<!-- answers: (\S+) -->\n)(.*?)(^<!-- /answers -->$)", re.DOTALL | re.MULTILINE)
 _CLAIM = re.compile(r"<!-- claim: (\S+): (.+?) -->")
 _METRICS = [
     *("run", "replicas", "accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "f1_macro", "loss"),
@@ -71,12 +76,22 @@ def fill(text: str, root: Path) -> str:
         lines = [*table(old, pd.concat(suites.values())), "", *captions]
         return opening + "\n".join(lines) + f"\n{closing}"
 
-    return _RESULTS.sub(filled, text)
+    def answered(match: re.Match[str]) -> str:
+        opening, name, _, closing = match.groups()
+        lines = [f"- {answer}" for answer in read_effects(root / name, effects.COLUMNS)["answer"]]
+        return opening + "\n".join(lines) + f"\n{closing}"
+
+    return _ANSWERS.sub(answered, _RESULTS.sub(filled, text))
 
 
 def read(path: Path) -> DataFrame:
     """Return the metrics of a suite, one row per run."""
     return read_csv(path, _METRICS, f"compare@{path.stem}").astype({"subset": "Int64"})
+
+
+def read_effects(path: Path, columns: list[str]) -> DataFrame:
+    """Return the comparisons of a suite, one row per comparison."""
+    return read_csv(path, columns, f"compare@{path.stem.rpartition('-')[0]}")
 
 
 def table(old: str, rows: DataFrame) -> Iterator[str]:
@@ -101,19 +116,36 @@ def table(old: str, rows: DataFrame) -> Iterator[str]:
 
 def broken_claims(text: str, root: Path) -> Iterator[str]:
     """Yield each claim of a page that its metrics do not support."""
-    for path, chain in _CLAIM.findall(text):
-        intervals = comparison.intervals(read(root / path))
-        names, signs = chain.split()[::2], chain.split()[1::2]
-        for (left, right), sign in zip(pairwise(names), signs, strict=True):
-            if not _holds(intervals.get(left), sign, intervals.get(right)):
-                yield f"{path} does not show {left} {sign} {right}"
+    for name, claim in _CLAIM.findall(text):
+        if name.endswith("-comparisons.csv"):
+            rows = read_effects(root / name, effects.COLUMNS)
+            run, _, verdict = claim.partition(" ")
+            if rows["verdict"][rows["run"] == run].tolist() != [verdict]:
+                yield f"{name} does not show {claim}"
+            continue
+        orders = _orders_of_pairs(root / name) if name.endswith("-pairs.csv") else _orders_of_intervals(root / name)
+        runs, signs = claim.split()[::2], claim.split()[1::2]
+        for left, sign, right in zip(runs, signs, runs[1:], strict=False):
+            if orders.get((left, right)) != sign:
+                yield f"{name} does not show {left} {sign} {right}"
 
 
-def _holds(left: tuple[float, float] | None, sign: str, right: tuple[float, float] | None) -> bool:
-    if left is None or right is None:
-        return False
-    above, below = left[0] > right[1], left[1] < right[0]
-    return above if sign == ">" else sign == "~" and not (above or below)
+def _orders_of_pairs(path: Path) -> dict[tuple[str, str], str]:
+    """Return for each ordered pair of runs: ``>``, ``<``, or ``~`` where no difference is shown."""
+    orders = {}
+    for row in read_effects(path, effects.PAIRS).itertuples():
+        sign = "~" if row.p_holm >= effects.LEVEL else ">" if row.effect > 0 else "<"
+        orders[row.run, row.against] = sign
+        orders[row.against, row.run] = {">": "<", "<": ">", "~": "~"}[sign]
+    return orders
+
+
+def _orders_of_intervals(path: Path) -> dict[tuple[str, str], str]:
+    intervals = comparison.intervals(read(path))
+    return {
+        (a, b): ">" if low > other_high else "<" if high < other_low else "~"
+        for (a, (low, high)), (b, (other_low, other_high)) in permutations(intervals.items(), 2)
+    }
 
 
 def _cells(line: str) -> list[str]:

@@ -118,6 +118,67 @@ def test_claims(script: ModuleType, root: Path, chain: str, broken: list[str]) -
     assert list(script.broken_claims(text, root)) == [f"metrics/suite.csv does not show {claim}" for claim in broken]
 
 
+COMPARISONS = """\
+run,against,seeds,seeds_against,images,effect,low,high,p_value,p_holm,df,f1_effect,f1_low,f1_high,margin,verdict,answer
+second,first,3,3,100,0.2,0.1,0.3,0.001,0.002,9,0.2,0.1,0.3,0.01,helps,"`second` helps: +20.0 points"
+third,first,3,3,100,0.005,-0.01,0.02,0.3,0.3,9,0,-0.1,0.1,0.01,no difference shown,`third` shows no difference
+"""
+
+
+def test_answers_are_one_sentence_per_comparison(script: ModuleType, root: Path) -> None:
+    (root / "metrics/suite-comparisons.csv").write_text(COMPARISONS)
+    page = "Above.\n<!-- answers: metrics/suite-comparisons.csv -->\nold\n<!-- /answers -->\nBelow.\n"
+    filled = script.fill(page, root)
+    assert filled.splitlines()[1:-1] == [
+        "<!-- answers: metrics/suite-comparisons.csv -->",
+        "- `second` helps: +20.0 points",
+        "- `third` shows no difference",
+        "<!-- /answers -->",
+    ]
+    assert script.fill(filled, root) == filled
+
+
+@pytest.mark.parametrize(
+    ("claim", "holds"),
+    [
+        ("second helps", True),
+        ("second hurts", False),
+        ("third no difference shown", True),
+        ("third no difference that matters", False),
+        ("third helps", False),
+        ("fourth helps", False),
+    ],
+)
+def test_claims_about_answers(script: ModuleType, root: Path, claim: str, holds: bool) -> None:
+    (root / "metrics/suite-comparisons.csv").write_text(COMPARISONS)
+    broken = list(script.broken_claims(f"<!-- claim: metrics/suite-comparisons.csv: {claim} -->\n", root))
+    assert broken == ([] if holds else [f"metrics/suite-comparisons.csv does not show {claim}"])
+
+
+@pytest.mark.parametrize(
+    ("chain", "broken"),
+    [
+        ("second > first", []),
+        ("first > second", ["first > second"]),
+        ("second ~ first", ["second ~ first"]),
+        ("second > first ~ third", []),
+        ("third ~ first", []),
+        ("third > first", ["third > first"]),
+        ("third > second", ["third > second"]),
+        ("second > fourth", ["second > fourth"]),
+    ],
+)
+def test_claims_about_pairs(script: ModuleType, root: Path, chain: str, broken: list[str]) -> None:
+    rows = [
+        "run,against,effect,low,high,p_value,p_holm",
+        "second,first,0.2,0.1,0.3,0.001,0.003",
+        "third,first,0,-1,1,0.5,1",
+    ]
+    (root / "metrics/suite-pairs.csv").write_text("\n".join([*rows, "third,second,-0.2,-0.3,-0.1,0.04,0.08"]) + "\n")
+    found = list(script.broken_claims(f"<!-- claim: metrics/suite-pairs.csv: {chain} -->\n", root))
+    assert found == [f"metrics/suite-pairs.csv does not show {claim}" for claim in broken]
+
+
 def test_check_reports_and_writes_nothing(
     script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
