@@ -1,4 +1,4 @@
-"""The command line of all stages: parse the arguments, and report a user's mistake on one line."""
+"""Command lines of the stages and of `trainlab`: parse the arguments, and report a user's mistake on one line."""
 
 import errno
 import gc
@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -20,27 +20,48 @@ DataDirectory = Annotated[Path, typer.Option("--data", help="Directory of the no
 def run_stage(main: Callable[..., Any]) -> None:
     """Call a stage's main function with the arguments of the command line.
 
-    Exits with code 1 and one line per mistake on a :class:`~trainlab.errors.UserError`, a full disk or a missing
-    permission; with code 2 on a wrong argument; with code 130 on Ctrl-C. Any other error keeps its traceback.
-
     Parameters
     ----------
     main
         The function. Its signature defines the arguments, and its docstring is the text of ``--help``.
+
+    Raises
+    ------
+    SystemExit
+        See :func:`run_app`.
     """
     gc.freeze()  # objects of imported modules live as long as the process (see stages/_start.py)
     gc.enable()
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command-line application with the arguments of the command line.
+
+    Parameters
+    ----------
+    app
+        The application, created with ``pretty_exceptions_enable=False``.
+
+    Raises
+    ------
+    SystemExit
+        With code 1 and one line per mistake on a :class:`~trainlab.errors.UserError`, a full disk or a missing
+        permission; with code 2 on a wrong argument; with code 130 on Ctrl-C; with the code of a :class:`typer.Exit`.
+        Any other error keeps its traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        if app(standalone_mode=False) == 130:  # typer's exit code on Ctrl-C
-            _stop("stopped by Ctrl-C; no incomplete file is left", code=130)
+        code = app(standalone_mode=False)
     except UserError as error:
         _stop(str(error), code=1)
     except typer.TyperException as error:  # a wrong argument
-        _stop(f"{error.format_message()} Try --help.", code=2)
+        message = error.format_message()  # empty where the help was shown, because a command is missing
+        end = "" if message.endswith((".", "?")) else "."
+        _stop(f"{message}{end} Try --help." if message else "", code=2)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -51,9 +72,13 @@ def run_stage(main: Callable[..., Any]) -> None:
                 code=1,
             )
         raise
+    if code == 130:  # typer's exit code on Ctrl-C
+        _stop("stopped by Ctrl-C; no incomplete file is left", code=130)
+    if code:
+        raise SystemExit(code)
 
 
-def _stop(message: str, *, code: int) -> None:
+def _stop(message: str, *, code: int) -> NoReturn:
     for line in message.splitlines():
         print(f"trainlab: {line}", file=sys.stderr)
     raise SystemExit(code)

@@ -1,0 +1,42 @@
+"""`trainlab compare`: the difference of two runs in the terminal, in Markdown or as JSON."""
+
+from typing import Annotated
+
+import typer
+
+Name = typer.Argument(
+    metavar="A",
+    help="A run, a run at a Git revision (main~3:baseline), or a file of predictions (….safetensors).",
+)
+Against = typer.Argument(metavar="B", help="The same; by default the run that params.yaml names in `against`.")
+
+
+def compare(
+    name: Annotated[str, Name],
+    against: Annotated[str | None, Against] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Difference of two accuracies that matters, a fraction; by default that of params.yaml."),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show whether one run is better than another one, with an interval."""
+    if markdown and as_json:
+        raise typer.BadParameter("choose one of them.", param_hint="--markdown, --json")
+    if margin is not None and not 0 < margin < 1:
+        raise typer.BadParameter(
+            f"{margin} is not between 0 and 1, such as 0.01 for one percentage point.", param_hint="--margin"
+        )
+
+    from trainlab.commands import answer, sources
+
+    a = sources.find(name)
+    b = sources.find(against) if against is not None else sources.compared_with(a)
+    answered = answer.compare(a, b, sources.margin(a) if margin is None else margin)
+    if as_json:
+        print(answered.as_json())
+    elif markdown:
+        print(answered.as_markdown())
+    else:
+        answered.show()

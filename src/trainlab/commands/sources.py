@@ -1,0 +1,195 @@
+"""Predictions that a command's argument names: of a run, of a run at a Git revision, or a file."""
+
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trainlab.errors import UserError
+from trainlab.evaluation.comparison import read_suite
+from trainlab.evaluation.metrics import Predictions
+
+SUFFIX = ".safetensors"
+MARGIN = 0.01  # of predictions that are of no suite
+RUN = re.compile(r"[a-z][a-z0-9_]*")  # trainlab.config has it too, and imports torch
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the predictions are that an argument names.
+
+    Parameters
+    ----------
+    name
+        The argument.
+    path
+        The file, relative to the working directory; of a revision, to the root of the Git repository.
+    suite
+        The suite of the run; empty for a file.
+    revision
+        The Git revision; empty for the working tree.
+    """
+
+    name: str
+    path: Path
+    suite: str = ""
+    revision: str = ""
+
+    def load(self) -> Predictions:
+        """Read the predictions.
+
+        Raises
+        ------
+        UserError
+            If the file is missing or damaged.
+        """
+        if self.revision:
+            return self._load_from_revision()
+        if not self.path.is_file():
+            if self.suite:
+                step = f"run `dvc pull {self.path}` if they were pushed, else `dvc repro {self.path}`"
+            else:
+                step = "name an existing file, or a run of params.yaml"
+            raise UserError(f"{self.path} is missing: {step}")
+        return Predictions.load(self.path)
+
+    def _load_from_revision(self) -> Predictions:
+        from dvc.exceptions import DvcException
+
+        files, path = _files(self.revision), self.path.as_posix()
+        try:
+            content = files.read_bytes(path)
+        except FileNotFoundError as error:
+            if not (files.exists(path) and files.info(path).get("md5")):
+                step = "is not in dvc.lock there: name a revision whose results are committed"
+            else:
+                step = (
+                    f"is neither in the cache nor in the default remote: `dvc fetch --all-commits --remote NAME` gets it "
+                    f"from another remote; else run `dvc repro` in a checkout of {self.revision}"
+                )
+            raise UserError(f"{self.name}: {path} {step}") from error
+        except (DvcException, OSError) as error:
+            raise UserError(
+                f"{self.name}: {path} cannot be read ({_line(error)}): check it with `dvc fetch`"
+            ) from error
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / self.path.name
+            file.write_bytes(content)
+            try:
+                return Predictions.load(file)
+            except UserError as error:
+                raise UserError(
+                    f"{self.name}: {path} does not contain predictions, or is damaged: run `dvc fetch --all-commits`"
+                ) from error
+
+
+def find(name: str) -> Source:
+    """Return where the predictions are that an argument names.
+
+    Parameters
+    ----------
+    name
+        ``RUN``, ``REVISION:RUN``, ``PATH.safetensors`` or ``REVISION:PATH.safetensors``.
+
+    Raises
+    ------
+    UserError
+        If the argument has another form, or there is no such run or revision.
+    """
+    revision, colon, run = name.rpartition(":")
+    if name.endswith(SUFFIX) and (not colon or Path(name).is_file()):
+        return Source(name, Path(name))
+    if colon and not revision:
+        raise UserError(f"{name}: name a Git revision before the colon, such as HEAD{name}")
+    if not RUN.fullmatch(run) and not run.endswith(SUFFIX):
+        raise UserError(f"{name} is neither the name of a run nor a file that ends in {SUFFIX}")
+    return _at_revision(name, revision, run) if colon else _in_workspace(run)
+
+
+def compared_with(source: Source) -> Source:
+    """Return the run that params.yaml names in ``against`` of a run.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if source.revision or not source.suite:
+        raise UserError(f"{source.name}: name what to compare it with; only runs of params.yaml have `against`")
+    if against := read_suite(Path("configs") / source.suite).against.get(source.name):
+        return find(against)
+    raise UserError(f"params.yaml compares {source.name} with no other run: `trainlab compare {source.name} RUN` does")
+
+
+def margin(source: Source) -> float:
+    """Return the difference of two accuracies that matters, a fraction: that of the suite of a run, else 0.01."""
+    configs = Path("configs") / source.suite
+    return read_suite(configs).margin if source.suite and (configs / "_suite.yaml").is_file() else MARGIN
+
+
+def _in_workspace(run: str) -> Source:
+    configs = [path for path in Path("configs").glob("*/[a-z]*.yaml") if path.parent.name != "checks"]
+    predictions = list(Path("predictions").glob(f"*/*{SUFFIX}"))
+    for files in (configs, predictions):  # a run that changed its suite has old predictions in another one
+        if suites := sorted(path.parent.name for path in files if path.stem == run):
+            break
+    else:
+        where = "configs/ and predictions/" if configs or predictions else "this directory"
+        step = "`dvc repro resolve` writes the runs of params.yaml, `dvc pull` gets committed results"
+        raise UserError(f"no run {run!r} in {where}{_suggest(run, [*configs, *predictions])}; {step}")
+    path = Path("predictions", suites[0], run + SUFFIX)
+    if len(suites) > 1:
+        raise UserError(f"the suites {' and '.join(suites)} have a run {run}: name its file, such as {path}")
+    return Source(run, path, suites[0])
+
+
+def _at_revision(name: str, revision: str, run: str) -> Source:
+    from dvc.exceptions import DvcException
+
+    here = Path.cwd().relative_to(_root())
+    try:
+        if run.endswith(SUFFIX):
+            return Source(name, here / run, revision=revision)
+        known = [Path(path) for path in _files(revision).glob((here / "predictions/*" / f"*{SUFFIX}").as_posix())]
+    except DvcException as error:
+        step = "`git log --oneline` lists commits, `git fetch` gets those of others"
+        raise UserError(f"{name}: {_line(error)}; {step}") from error
+    found = [path for path in known if path.stem == run]
+    if not found:
+        step = "name a revision whose dvc.lock has its predictions"
+        raise UserError(f"{name}: no run {run!r} at {revision}{_suggest(run, known)}; {step}")
+    return Source(name, found[0], found[0].parent.name, revision)
+
+
+def _files(revision: str) -> Any:
+    """Return the files of a Git revision, those that DVC tracks included."""
+    return _revision_files(revision, _root(), Path.cwd())
+
+
+@cache
+def _revision_files(revision: str, root: Path, here: Path) -> Any:
+    from dvc.api import DVCFileSystem
+
+    # DVC finds a project below the root of the Git repository, such as studies/, only as a subrepository.
+    return DVCFileSystem(str(root), rev=revision, subrepos=here != root)
+
+
+def _root() -> Path:
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / ".git").exists():
+            return directory
+    raise UserError(f"{here} is in no Git repository: run this in a clone of the project")
+
+
+def _suggest(run: str, files: Iterable[Path]) -> str:
+    from trainlab.config.messages import suggest
+
+    return suggest(run, sorted({path.stem for path in files}))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
