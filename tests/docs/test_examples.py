@@ -154,7 +154,7 @@ def test_params_page_names_every_activation() -> None:
 
 def test_params_page_names_every_key() -> None:
     blocks_of_runs = documented("## Top-level keys").keys()
-    assert blocks_of_runs == RunConfig.model_fields.keys() - {"run", "suite", "teacher", "code"}
+    assert blocks_of_runs == RunConfig.model_fields.keys() - {"run", "suite", "teacher", "code"} | {"margin", "against"}
     others = documented("## Blocks").keys()
     assert others == DataConfig.model_fields.keys() | CheckConfig.model_fields.keys()
 
@@ -166,7 +166,16 @@ def test_params_page_names_every_choice(key: str) -> None:
 
 
 def test_yaml_is_read_as_the_params_page_says(tmp_path: Path) -> None:
-    expected: dict[str, Any] = {"2e-3": 0.002, "on": "on", "off": "off", "yes": "yes", "no": "no", "010": 10}
+    expected: dict[str, Any] = {
+        "2e-3": 0.002,
+        "on": "on",
+        "off": "off",
+        "yes": "yes",
+        "no": "no",
+        "010": 10,
+        "1:30": "1:30",
+    }
+
     section = read("docs/params.md").split("## YAML 1.2", 1)[1]
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     assert re.findall(r"`(\S+)`", " ".join(rows)) == list(expected)
