@@ -19,9 +19,9 @@ from trainlab.data.stored import Data  # noqa: E402
 
 
 def run_config(run: str, precision: str, **changes: object) -> RunConfig:
-    """Return a run of params.yaml with this precision, on the CPU, and with other changed fields."""
+    """Return a run of params.yaml with this precision, on the CPU, with one replica, and with other changed fields."""
     runs = config.resolve(config.load_params(ROOT / "params.yaml"))
-    return runs[run].model_copy(update={"precision": precision, "device": "cpu", **changes})
+    return runs[run].model_copy(update={"precision": precision, "device": "cpu", "replicas": 1, **changes})
 
 
 def random_data(count: int) -> Data:

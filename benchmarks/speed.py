@@ -1,6 +1,6 @@
-"""Time of a training step: the usual notebook loop, the project's loop, and the convolutions alone.
+"""Time of a training step (the usual notebook loop, the project's loop, the convolutions alone) and of six replicas.
 
-    python benchmarks/speed.py              # 5 rounds, about 5 minutes on two cores
+    python benchmarks/speed.py              # 5 rounds, about 15 minutes on two cores
     python benchmarks/speed.py --rounds 2
 
 Each measurement runs in a separate process, because the project's loop changes the allocator settings. Measurements alternate,
@@ -16,6 +16,7 @@ import time
 from typing import Annotated
 
 import common
+import loky
 import notebook
 import torch
 import typer
@@ -29,6 +30,8 @@ from trainlab.training.replicas import train
 WARM_UP, STEPS = 20, 150
 RUNS = ("baseline", "dropout_conv")
 LOOPS = ("notebook float32", "ours float32", "ours bfloat16", "convolutions float32", "convolutions bfloat16")
+REPLICA_STEPS = 1000  # per replica: long against the start of its process
+REPLICAS = {"one replica, all cores": 1, "six replicas, one thread each": 6}
 TARGETS = {
     ("baseline", "ours float32"): 2.3,
     ("baseline", "ours bfloat16"): 3.2,
@@ -58,6 +61,11 @@ def main(
         )
         console.print(f"round {number + 1}: {line} ms", style="dim")
     show(times, console)
+    seconds: dict[str, list[float]] = {what: [] for what in REPLICAS}
+    for _ in range(rounds):
+        for what, values in seconds.items():
+            values.append(measured_apart(f"replicas {what}"))
+    show_replicas(seconds, console)
 
 
 def measured_apart(what: str) -> float:
@@ -69,7 +77,9 @@ def measured_apart(what: str) -> float:
 
 
 def step_seconds(run: str, loop: str) -> float:
-    """Measure the median seconds of a step in this process."""
+    """Measure the median seconds of a step in this process, or the seconds of a whole run with replicas."""
+    if run == "replicas":
+        return run_seconds(REPLICAS[loop])
     kind, precision = loop.split()
     if kind == "convolutions":
         return statistics.median(convolutions(precision)[WARM_UP:])
@@ -80,6 +90,16 @@ def step_seconds(run: str, loop: str) -> float:
     stamps: list[float] = []
     train(config, data, on_step=lambda step: stamps.append(time.perf_counter()))
     return statistics.median([b - a for a, b in itertools.pairwise(stamps)][WARM_UP:])
+
+
+def run_seconds(replicas: int) -> float:
+    """Measure the seconds of training `baseline` for one short epoch."""
+    threads = 1 if replicas > 1 else loky.cpu_count()
+    config = common.run_config("baseline", "float32", epochs=1, replicas=replicas, threads=threads)
+    data = common.random_data(REPLICA_STEPS * config.batch_size)
+    began = time.perf_counter()
+    train(config, data, on_epoch=lambda row: None, on_step=lambda step: None)
+    return time.perf_counter() - began
 
 
 def convolutions(precision: str) -> list[float]:
@@ -122,6 +142,22 @@ def show(times: dict[tuple[str, str], list[float]], console: Console) -> None:
             f"≥ {target}" if target else "",
             f"{statistics.median(over_floor):.2f}×",
         )
+    console.print(table)
+
+
+def show_replicas(seconds: dict[str, list[float]], console: Console) -> None:
+    """Print medians of the times of whole runs, and the ratio."""
+    table = Table(title=f"training `baseline` for {REPLICA_STEPS} steps: medians (lowest to highest)")
+    for column in ("what", "seconds", "time / one replica's", "target"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    one, six = seconds.values()
+    ratios = [b / a for a, b in zip(one, six, strict=True)]
+    target = "≤ 5 on two cores, ≤ 1.3 on six or more"
+    for what, values in seconds.items():
+        ratio = (
+            f"{statistics.median(ratios):.2f}×  ({min(ratios):.2f} to {max(ratios):.2f})" if values is six else "1.00×"
+        )
+        table.add_row(what, f"{statistics.median(values):.1f}", ratio, target if values is six else "")
     console.print(table)
 
 
