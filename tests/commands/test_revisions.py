@@ -1,0 +1,168 @@
+"""``trainlab compare`` on runs at Git revisions, in a scratch repository."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands.console import Call
+from pipeline.scratch import Scratch
+from trainlab.evaluation.metrics import Predictions
+
+pytestmark = pytest.mark.slow
+
+PIPELINE = """\
+stages:
+  evaluate:
+    foreach: [{runs}]
+    do:
+      cmd: cp made/${{item}}.safetensors predictions/tricks/${{item}}.safetensors
+      deps:
+        - made/${{item}}.safetensors
+      outs:
+        - predictions/tricks/${{item}}.safetensors
+"""
+
+
+def make(project: Path, run: str, accuracy: float) -> None:
+    """Write predictions of a run with this accuracy, from which the pipeline copies."""
+    labels = np.arange(100) % 2
+    wrong = np.arange(100) >= 100 * accuracy
+    Predictions(np.eye(2)[(labels + wrong) % 2][None], labels, ("ant", "bee")).save(project / f"made/{run}.safetensors")
+
+
+def pipeline(project: Path, *runs: str) -> None:
+    (project / "predictions/tricks").mkdir(parents=True, exist_ok=True)
+    (project / "dvc.yaml").write_text(PIPELINE.format(runs=", ".join(runs)))
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """Return a repository with three commits and a project in `studies/`; its working tree has no predictions.
+
+    `first`: the accuracy of `plain` is 0.6, that of `better` 0.9; both are in the remote. `second`: that of `plain` is 0.7,
+    in the cache only. `third`: a run `later` was added and not reproduced.
+    """
+    root = tmp_path_factory.mktemp("revisions") / "repo"
+    for project in (root, root / "studies"):
+        (project / ".dvc").mkdir(parents=True)
+        (project / ".dvc/.gitignore").write_text("/tmp\n/cache\n")
+        (project / ".dvc/config").write_text(
+            f"[core]\n    remote = s\n['remote \"s\"']\n    url = {root.parent}/storage\n"
+        )
+    scratch = Scratch(root)
+    scratch.git("init", "--quiet", "--initial-branch", "main")
+
+    pipeline(root, "plain", "better")
+    make(root, "plain", 0.6)
+    make(root, "better", 0.9)
+    pipeline(root / "studies", "wide")
+    make(root / "studies", "wide", 0.8)
+    scratch.dvc("repro")
+    scratch.dvc("--cd", "studies", "repro")
+    scratch.dvc("push", "--quiet")
+    scratch.commit("first")
+    scratch.git("tag", "first")
+    make(root, "plain", 0.7)
+    scratch.dvc("repro")
+    scratch.commit("second")
+    scratch.git("tag", "second")
+    pipeline(root, "plain", "better", "later")
+    scratch.commit("third")
+    shutil.rmtree(root / "predictions")
+    shutil.rmtree(root / "studies/predictions")
+    return scratch
+
+
+@pytest.fixture
+def repo(history: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of :func:`history` to change, which is the working directory."""
+    scratch = history.copy(tmp_path / "repo")
+    for name, value in scratch.environment.items():
+        if name.startswith(("DVC_", "GIT_")):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(scratch.root)
+    return scratch.root
+
+
+def accuracies(call: Call, *arguments: str) -> tuple[float, float]:
+    shown = call("compare", *arguments, "--json")
+    assert (shown.code, shown.err) == (0, "")
+    content: dict[str, Any] = json.loads(shown.out)
+    return content["run"]["accuracy"], content["against"]["accuracy"]
+
+
+def refused(call: Call, *arguments: str) -> str:
+    """Return the message of a comparison that is refused on one line."""
+    shown = call("compare", *arguments)
+    assert (shown.code, shown.out, shown.err.count("\n")) == (1, "", 1)
+    return shown.err.removeprefix("trainlab: ").removesuffix("\n")
+
+
+@pytest.mark.usefixtures("repo")
+def test_a_run_at_two_revisions(call: Call) -> None:
+    assert accuracies(call, "second:plain", "main~2:plain") == (0.7, 0.6)
+    assert accuracies(call, "first:predictions/tricks/better.safetensors", "HEAD:plain") == (0.9, 0.7)
+    assert call("compare", "second:plain", "HEAD:plain").out.startswith(
+        "`second:plain` and `HEAD:plain` have identical predictions."
+    )
+
+
+def test_a_run_in_the_working_tree_and_at_a_revision(repo: Path, call: Call) -> None:
+    (repo / "predictions/tricks").mkdir(parents=True)
+    shutil.copy(repo / "made/better.safetensors", repo / "predictions/tricks/plain.safetensors")
+    assert accuracies(call, "plain", "first:plain") == (0.9, 0.6)
+    assert refused(call, "first:plain").startswith("first:plain: name what to compare it with; ")
+
+
+def test_a_run_of_a_project_below_the_root(repo: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    monkeypatch.chdir(repo / "studies")
+    make(repo / "studies", "wide", 0.5)
+    assert accuracies(call, "HEAD:wide", "made/wide.safetensors") == (0.8, 0.5)
+
+
+@pytest.mark.usefixtures("repo")
+def test_an_unknown_revision_or_run_is_reported(call: Call) -> None:
+    assert refused(call, "nowhere:plain", "first:better") == (
+        "nowhere:plain: unknown Git revision 'nowhere'; `git log --oneline` lists commits, `git fetch` gets those of others"
+    )
+    step = "name a revision whose dvc.lock has its predictions"
+    assert refused(call, "first:later", "first:better") == f"first:later: no run 'later' at first; {step}"
+    assert refused(call, "first:beter", "first:better") == (
+        f"first:beter: no run 'beter' at first (did you mean better?); {step}"
+    )
+    assert refused(call, "HEAD:later", "first:better") == (
+        "HEAD:later: predictions/tricks/later.safetensors is not in dvc.lock there: name a revision whose results are "
+        "committed"
+    )
+    assert refused(call, "HEAD:predictions/none.safetensors", "first:better").startswith(
+        "HEAD:predictions/none.safetensors: predictions/none.safetensors is not in dvc.lock there: "
+    )
+
+
+def test_what_is_not_in_the_cache_comes_from_the_default_remote(repo: Path, call: Call) -> None:
+    shutil.rmtree(repo / ".dvc/cache")
+    assert accuracies(call, "first:plain", "first:better") == (0.6, 0.9)
+    assert refused(call, "second:plain", "first:plain") == (
+        "second:plain: predictions/tricks/plain.safetensors is neither in the cache nor in the default remote: "
+        "`dvc fetch --all-commits --remote NAME` gets it from another remote; else run `dvc repro` in a checkout of second"
+    )
+
+
+def test_a_file_of_another_kind_is_reported(repo: Path, call: Call) -> None:
+    (repo / "text.safetensors").write_text("no tensors")
+    Scratch(repo).commit("a file that Git tracks")
+    assert refused(call, "HEAD:text.safetensors", "first:plain") == (
+        "HEAD:text.safetensors: text.safetensors does not contain predictions, or is damaged: run "
+        "`dvc fetch --all-commits`"
+    )
+
+
+def test_a_directory_without_git_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refused(call, "HEAD:plain", "first:plain") == (
+        f"{tmp_path} is in no Git repository: run this in a clone of the project"
+    )
