@@ -165,6 +165,9 @@ class Scratch:
             used = {own["suite"] for own in params["runs"].values()}
             params["suites"] = {suite: own for suite, own in params["suites"].items() if suite in used}
             params["students"] = {}
+            for own in params["runs"].values():
+                if own.get("against") not in runs:
+                    own.pop("against", None)
 
     def config(self, run: str) -> dict[str, Any]:
         """Return a run's configuration, as `resolve` wrote it."""
@@ -239,6 +242,7 @@ def create(root: Path, mirror: Path, storage: Path) -> Scratch:
     scratch.append(".dvc/config", f"['remote \"storage\"']\n    url = {storage}\n")
     scratch.keep(*RUNS)
     with scratch.params() as params:
+        params["replicas"] = 1
         params["suites"]["tricks"] |= {"epochs": 1, "batch_size": 50}
         # One epoch memorizes nothing, and the images are noise.
         params["checks"] |= {

@@ -63,6 +63,7 @@ def test_a_new_suite_is_built_alone_and_plotted_without_an_edit_of_dvc_yaml(new_
     assert shown.stderr == ""
     page = (tmp_path / "page/index.html").read_text()
     expected = [f"plots/{kind}/elsewhere.csv" for kind in ("curves", "f1", "logs")]
-    expected += [f"plots/{kind}/elsewhere/apart.csv" for kind in ("confusion", "history")]
+    expected += [f"plots/{kind}/elsewhere/apart.csv" for kind in ("confusion", "history", "reliability")]
+    expected += ["plots/effects/tricks.csv"]
     assert [name for name in expected if name not in page] == []
     assert [name for name in new_suite.changed_files() if name.endswith(".gitignore")] == []

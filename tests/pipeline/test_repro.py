@@ -7,7 +7,7 @@ import yaml
 from pipeline.scratch import RUNS, Result, Scratch
 
 INHERIT_THE_RATE = {"baseline", "norm_inputs"}
-PICTURES = {"curves.png", "f1.png"} | {f"{kind}-{run}.png" for kind in ("confusion", "layers") for run in RUNS}
+PICTURES = {"curves.png", "effects.png", "f1.png", "pairs.png", "reliability.png"} | {f"{kind}-{run}.png" for kind in ("confusion", "layers") for run in RUNS}
 
 
 def test_everything_is_built(reproduced: Scratch) -> None:
@@ -19,13 +19,14 @@ def test_everything_is_built(reproduced: Scratch) -> None:
         "metrics": {
             "tricks.json",
             "tricks.csv",
+            *(f"tricks-{kind}.csv" for kind in ("comparisons", "pairs", "seeds")),
             *(f"tricks/{run}{end}" for run in RUNS for end in (".json", "-classes.csv")),
             *(f"checks/tricks/{run}.json" for run in RUNS),
         },
         "models": {f"{run}.safetensors" for run in RUNS},
         "plots": {
-            *(f"{kind}/tricks.csv" for kind in ("curves", "f1", "logs")),
-            *(f"{kind}/tricks/{run}.csv" for kind in ("confusion", "history") for run in RUNS),
+            *(f"{kind}/tricks.csv" for kind in ("curves", "effects", "f1", "logs")),
+            *(f"{kind}/tricks/{run}.csv" for kind in ("confusion", "history", "reliability") for run in RUNS),
             *(f"pictures/tricks/{name}" for name in PICTURES),
         },
         "predictions": {f"tricks/{run}.safetensors" for run in RUNS},
