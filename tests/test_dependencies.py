@@ -14,9 +14,9 @@ MANIFEST = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"
 RUNTIME = ("src", "stages", "search")
 DEVELOPMENT = ("tests", "benchmarks", "docs")
 
-# Run as a command or loaded by another package, and not imported.
+# Run as a command or loaded by another package (pip loads hatchling), and not imported.
 COMMANDS = {"dvc"}  # runs the stages
-TOOLS = {"mutmut", "mypy", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"}
+TOOLS = {"hatchling", "mutmut", "mypy", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"}
 
 
 def imported(*folders: str) -> set[str]:

@@ -31,7 +31,9 @@ def make(project: Path, run: str, accuracy: float) -> None:
     """Write predictions of a run with this accuracy, from which the pipeline copies."""
     labels = np.arange(100) % 2
     wrong = np.arange(100) >= 100 * accuracy
-    Predictions(np.eye(2)[(labels + wrong) % 2][None], labels, ("ant", "bee")).save(project / f"made/{run}.safetensors")
+    Predictions(np.eye(2, dtype=np.float32)[(labels + wrong) % 2][None], labels, ("ant", "bee")).save(
+        project / f"made/{run}.safetensors"
+    )
 
 
 def pipeline(project: Path, *runs: str) -> None:
