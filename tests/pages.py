@@ -50,7 +50,7 @@ def commands(page: str) -> Iterator[str]:
     for indented in _INDENTED.findall(prose):
         yield from (line.strip() for line in indented.splitlines() if line.strip())
     for span in _SPAN.findall(_INDENTED.sub("", prose)):
-        if re.match(r"(make|dvc|python|pre-commit) [a-z.]|source ", span):
+        if re.match(r"(make|dvc|python|pre-commit|trainlab) [a-z.]|source ", span):
             yield span
 
 

@@ -1,4 +1,4 @@
-"""The command line of all stages: arguments, exit codes, and one line per mistake."""
+"""Command lines: arguments, exit codes, and one line per mistake."""
 
 import errno
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import typer
 
 from trainlab.cli import run_stage
 from trainlab.errors import UserError
@@ -64,6 +65,13 @@ def test_any_other_error_keeps_its_traceback(error: BaseException) -> None:
 
     with pytest.raises(type(error)):
         exit_code(main)
+
+
+def test_a_function_chooses_its_exit_code() -> None:
+    def main() -> None:
+        raise typer.Exit(3)
+
+    assert exit_code(main) == 3
 
 
 def test_wrong_arguments_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,11 @@ import pytest
 from dvc.cli import parse_args
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from pages import PAGES, PROJECT, commands
+from trainlab.commands import app
 from trainlab.config.validation import mistakes
 
 SHOWN = sorted({(page, command) for page in PAGES for command in commands(page)})
@@ -43,6 +46,8 @@ def test_command(page: str, command: str, tmp_path: Path) -> None:
         check_dvc(arguments, tmp_path)
     elif program == "python":
         check_python(arguments)
+    elif program == "trainlab":
+        check_trainlab(arguments)
     else:
         assert program in {"source", "cd", "export", "git", "mutmut", "pre-commit"}, (
             f"{page}: unknown program {program}"
@@ -65,6 +70,13 @@ def check_python(arguments: list[str]) -> None:
     for option in (argument for argument in arguments if argument.startswith("--")):
         name = option.removeprefix("--").replace("-", "_")
         assert option in code or re.search(rf"^ +{name}: Annotated", code, re.MULTILINE)
+
+
+def check_trainlab(arguments: list[str]) -> None:
+    script = get_command(app)
+    assert isinstance(script, TyperGroup)
+    known = {option for parameter in script.commands[arguments[0]].params for option in parameter.opts}
+    assert {argument.partition("=")[0] for argument in arguments if argument.startswith("-")} <= known
 
 
 def check_dvc(arguments: list[str], scratch: Path) -> None:
