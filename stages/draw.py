@@ -3,20 +3,23 @@
 python stages/draw.py tricks
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 from pandas import DataFrame
 
 import _start  # noqa: F401
 from trainlab.cli import Suite, run_stage
 from trainlab.evaluation import comparison, plots
 from trainlab.evaluation.comparison import RunMetrics
+from trainlab.evaluation.tables import read_csv
 from trainlab.files import directory_written_whole
 
 
 def main(suite: Suite) -> None:
-    """Draw the scores and learning curves of one suite, and the confusion matrix, layers and logs of each run."""
-    runs = comparison.runs_of(Path("configs") / suite)
+    """Draw the scores, curves and comparisons of one suite, and the confusion matrix, layers and logs of each run."""
+    runs = comparison.read_suite(Path("configs") / suite).runs
     metrics = comparison.read_metrics(Path("metrics") / suite, runs)
     histories = comparison.read_histories(Path("plots/history") / suite, runs)
 
@@ -38,6 +41,30 @@ def draw_suite(suite: str, metrics: dict[str, RunMetrics], histories: dict[str, 
         caption=caption,
     ).save(pictures / "f1.png")
     plots.curves(comparison.curves(histories), title=suite, caption=caption).save(pictures / "curves.png")
+    title = f"{suite}: reliability on the test images"
+    plots.reliability(read_reliability(suite, metrics), title=title, caption=caption).save(pictures / "reliability.png")
+    if len(metrics) > 1:
+        draw_comparisons(suite, list(metrics), caption, pictures)
+
+
+def draw_comparisons(suite: str, runs: list[str], caption: str, pictures: Path) -> None:
+    """Draw the differences between the runs of a suite, which are not written for a suite of one run."""
+    columns, stage = ["run", "against", "effect", "low", "high", "p_holm"], f"compare@{suite}"
+    of_effects = [*columns, "seeds", "seeds_against", "margin", "verdict"]
+    path = Path("metrics") / f"{suite}-comparisons.csv"
+    effects = read_csv(path, of_effects, stage, names=["run", "against", "verdict"])
+    pairs = read_csv(Path("metrics") / f"{suite}-pairs.csv", columns, stage, names=["run", "against"])
+
+    margin, title = float(effects["margin"].iloc[0]), f"{suite}: differences of test accuracy"
+    plots.forest(effects, margin=margin, title=title, caption=caption).save(pictures / "effects.png")
+    plots.pairs(pairs, runs, title=f"{title}, all pairs", caption=caption).save(pictures / "pairs.png")
+
+
+def read_reliability(suite: str, runs: Iterable[str]) -> DataFrame:
+    """Return the reliability of all runs of a suite in one table."""
+    columns, directory = ["replica", "bin", "images", "confidence", "accuracy"], Path("plots/reliability") / suite
+    tables = {run: read_csv(directory / f"{run}.csv", columns, f"compare@{suite}") for run in runs}
+    return pd.concat([of_run.assign(run=run) for run, of_run in tables.items()], ignore_index=True)
 
 
 def draw_run(suite: str, run: str, metrics: RunMetrics, history: DataFrame, pictures: Path) -> None:

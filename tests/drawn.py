@@ -1,9 +1,17 @@
 """What a picture shows, read back from matplotlib's objects."""
 
+from collections.abc import Iterator
+from itertools import combinations
+
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 
 def labels(axes: Axes) -> list[object]:
@@ -35,3 +43,48 @@ def y_of(line: Line2D) -> list[float]:
 def widths(axes: Axes) -> list[float]:
     """Return the lengths of horizontal bars."""
     return [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
+
+
+def cut_off(figure: Figure) -> list[str]:
+    """Return the visible texts of a figure, which was drawn, that extend beyond it."""
+    return [text for text, box, _ in _boxes(figure) if not _inside(box, figure.bbox)]
+
+
+def overlapping(figure: Figure) -> list[tuple[str, str]]:
+    """Return the pairs of horizontal texts of a figure, which was drawn, that overlap."""
+    found = combinations([(text, box) for text, box, angle in _boxes(figure) if angle == 0], 2)
+    return [(a, b) for (a, box), (b, other) in found if Bbox.intersection(box.padded(-1), other.padded(-1))]
+
+
+def _boxes(figure: Figure) -> list[tuple[str, Bbox, float]]:
+    """Return each text that is drawn, with its box and its rotation in degrees."""
+    absent = {text for axes in figure.axes for text in _absent(axes)}
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in absent]
+    return [(t.get_text(), t.get_window_extent(), t.get_rotation()) for t in texts if t.get_visible() and t.get_text()]
+
+
+def _absent(axes: Axes) -> Iterator[Artist]:
+    """Yield the texts of invisible axes, and tick labels outside of the limits of their axis, which are not drawn."""
+    if not axes.get_visible():
+        yield from axes.findobj(Text)
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks():
+            if not low <= tick.get_loc() <= high:
+                yield from (tick.label1, tick.label2)
+
+
+def _inside(box: Bbox, page: Bbox) -> bool:
+    return bool(page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1 and page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1)
+
+
+def contrast(color: object, background: object = "white") -> float:
+    """Return the contrast ratio of two colors, from 1 to 21, as the Web Content Accessibility Guidelines 2.2 define it."""
+    dark, light = sorted(_luminance(of_color) for of_color in (color, background))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: object) -> float:
+    shares = np.array(to_rgb(color))  # type: ignore[arg-type]
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])

@@ -37,6 +37,7 @@ def write_results(project: Path) -> None:
         metrics.save(project / f"metrics/tricks/{run}.json", RECORD)
         metrics.save_classes(project / f"metrics/tricks/{run}-classes.csv")
         metrics.save_confusion(project / f"plots/confusion/tricks/{run}.csv")
+        metrics.save_reliability(project / f"plots/reliability/tricks/{run}.csv")
         rows = [
             {
                 "replica": replica,

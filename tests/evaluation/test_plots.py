@@ -1,7 +1,8 @@
 import json
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib
 import numpy as np
@@ -12,9 +13,9 @@ from matplotlib.collections import LineCollection
 from pandas import DataFrame
 from PIL import Image
 
-from drawn import labels, legend, texts, widths, x_of, y_of
+from drawn import contrast, cut_off, labels, legend, overlapping, texts, widths, x_of, y_of
 from small import data, run_config
-from trainlab.evaluation import comparison, plots
+from trainlab.evaluation import comparison, effects, plots
 from trainlab.evaluation.plots import Picture
 from trainlab.training.loop import Row
 from trainlab.training.replicas import train
@@ -110,8 +111,241 @@ def test_bars_show_replicas_and_say_what_the_interval_covers() -> None:
     note = picture.figure.get_supxlabel()
     assert "100 test images" in note
     assert "Wilson), not for the seed" in note
+    assert "dots: replicas" in note
     alone = plots.bars({"plain": [0.5]}, {"plain": (0.4, 0.6)}, score="micro-F1", title="", caption="")
     assert "One seed per run" in alone.figure.get_supxlabel()
+    assert "dots" not in alone.figure.get_supxlabel()
+
+
+def test_replicas_with_the_same_score_are_dots_beside_each_other() -> None:
+    scores = {"plain": [0.5, 0.7, 0.5, 0.5, 0.5, 0.5], "better": [0.6, 0.6]}
+    intervals = {"plain": (0.4, 0.7), "better": (0.5, 0.7)}
+    dots = [
+        line
+        for line in plots.bars(scores, intervals, score="micro-F1", title="", caption="").figure.axes[1].lines
+        if line.get_marker() == "o"
+    ]
+    assert [x_of(line) for line in dots] == [[0.5] * 5 + [0.7], [0.6] * 2]
+    for row, line in enumerate(dots):
+        places = list(zip(x_of(line), y_of(line), strict=True))
+        assert len(set(places)) == len(places)
+        assert max(abs(y - row) for _, y in places) <= 0.4
+    assert y_of(dots[0])[-1] == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12).map(sorted), st.floats(0.001, 0.5))
+@settings(max_examples=200, deadline=None)
+def test_dots_on_one_level_do_not_overlap(values: list[float], width: float) -> None:
+    levels = plots._levels(values, width)
+    assert len(levels) == len(values)
+    for level in set(levels):
+        on_level = [value for value, of_value in zip(values, levels, strict=True) if of_value == level]
+        assert all(np.diff(on_level) >= width)
+        assert len(levels) > 2 * abs(level) - 1  # the closest level to 0 that is free
+    if all(np.diff(values) >= width):
+        assert set(levels) == {0}
+
+
+EFFECTS = DataFrame(
+    [
+        ["lr_schedule", "norm_inputs", 6, 6, 0.016, 0.009, 0.023, 0.001, "helps"],
+        ["dropout", "init", 6, 6, -0.03, -0.04, -0.02, 0.001, "hurts"],
+        ["weight_decay", "norm_inputs", 6, 6, 0.001, -0.005, 0.007, 0.7, "no difference that matters"],
+        ["init", "norm_inputs", 6, 6, 0.0004, -0.012, 0.0128, 0.9, "no difference shown"],
+    ],
+    columns=["run", "against", "seeds", "seeds_against", "effect", "low", "high", "p_holm", "verdict"],
+)
+
+
+def forest(rows: DataFrame = EFFECTS, margin: float = 0.01) -> Picture:
+    return plots.forest(rows, margin=margin, title="tricks", caption="100 test images")
+
+
+def test_the_forest_has_a_row_per_comparison_below_what_it_is_against() -> None:
+    [axes] = forest().figure.axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["against norm_inputs", "lr_schedule", "weight_decay", "init", "against init", "dropout"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # from top to bottom
+    points = {y_of(line)[0]: x_of(line)[0] for line in axes.lines if len(x_of(line)) == 1}
+    assert points == {1: pytest.approx(1.6), 2: pytest.approx(0.1), 3: pytest.approx(0.04), 5: pytest.approx(-3)}
+    spans = {y_of(line)[0]: x_of(line) for line in axes.lines if len(x_of(line)) == 2 and x_of(line)[0] < x_of(line)[1]}
+    assert {row: spans[row] for row in points} == {
+        1: pytest.approx([0.9, 2.3]),
+        2: pytest.approx([-0.5, 0.7]),
+        3: pytest.approx([-1.2, 1.28]),
+        5: pytest.approx([-4, -2]),
+    }
+    assert texts(axes) == [
+        *("+1.6 (+0.9 to +2.3)", "helps", "+0.1 (−0.5 to +0.7)", "no difference that matters"),
+        *("+0.0 (−1.2 to +1.3)", "no difference shown", "−3.0 (−4.0 to −2.0)", "hurts"),
+    ]
+
+
+def test_the_forest_shades_the_margin_and_marks_zero() -> None:
+    [axes] = forest(margin=0.02).figure.axes
+    [band] = axes.patches
+    assert band.get_window_extent().transformed(axes.transData.inverted()).x0 == pytest.approx(-2)
+    assert band.get_window_extent().transformed(axes.transData.inverted()).x1 == pytest.approx(2)
+    assert [x_of(line) for line in axes.lines if len(set(x_of(line))) == 1 and len(x_of(line)) == 2] == [[0, 0]]
+    assert "Shaded: within ±2 percentage points" in forest(margin=0.02).figure.get_supxlabel()
+
+
+def test_verdicts_differ_in_color_and_in_shape() -> None:
+    [axes] = forest().figure.axes
+    markers = [line for line in axes.lines if len(x_of(line)) == 1]
+    assert [line.get_marker() for line in markers] == [">", "s", "o", "<"]
+    assert len({line.get_color() for line in markers}) == 4
+    filled = [line.get_markerfacecolor() != "white" for line in markers]
+    assert filled == [True, True, False, True]
+    for i, line in enumerate(markers):
+        assert {text.get_color() for text in axes.texts[2 * i : 2 * i + 2]} == {line.get_color()}
+
+
+def test_verdicts_are_those_of_the_effects_and_readable() -> None:
+    assert list(plots.VERDICTS) == list(get_args(effects.Verdict))
+    assert plots.LEVEL == effects.LEVEL
+    for color, _ in plots.VERDICTS.values():
+        assert contrast(color) >= 4.5
+
+
+@pytest.mark.parametrize("fraction", [0.0161, -0.0349, 0.0, 0.1, -0.00001])
+def test_points_are_written_as_in_the_sentences(fraction: float) -> None:
+    assert plots._points(fraction) == effects.in_points(fraction)
+
+
+def test_the_forest_says_what_the_intervals_cover() -> None:
+    assert "over seeds and test images" in forest().figure.get_supxlabel()
+    assert "one seed" not in forest().figure.get_supxlabel()
+    alone = " ".join(forest(EFFECTS.assign(seeds=1, seeds_against=1)).figure.get_supxlabel().split())
+    assert "two runs with one seed each: over test images only" in alone
+
+
+def some_pairs(runs: list[str]) -> DataFrame:
+    """Return pairs as stage `compare` writes them: the later run against the earlier one."""
+    rows = [
+        [run, against, 0.01 * (j - i) * (-1) ** j, 0.2 if (i + j) % 3 == 0 else 0.001]
+        for (i, against), (j, run) in combinations(enumerate(runs), 2)
+    ]
+    return DataFrame(rows, columns=["run", "against", "effect", "p_holm"])
+
+
+def pairs(runs: list[str], rows: DataFrame | None = None) -> Picture:
+    found = some_pairs(runs) if rows is None else rows
+    return plots.pairs(found, runs, title="tricks", caption="100 test images")
+
+
+def test_pairs_are_row_minus_column() -> None:
+    axes = pairs(["a", "b", "c"]).figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+    numbers = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    lower = {(1, 0): "−1.0", (2, 0): "+2.0", (2, 1): "+1.0"}
+    upper = {(0, 1): "+1.0", (0, 2): "−2.0", (1, 2): "−1.0"}
+    assert numbers == lower | upper
+    assert "row minus column" in pairs(["a", "b", "c"]).figure.get_supxlabel()
+
+
+def test_the_order_of_the_two_runs_of_a_pair_does_not_matter() -> None:
+    runs = ["a", "b", "c"]
+    rows = some_pairs(runs)
+    swapped = rows.assign(run=rows["against"], against=rows["run"], effect=-rows["effect"])
+    assert pairs(runs, swapped).png() == pairs(runs).png()
+
+
+def test_pairs_without_a_significant_difference_are_hatched_and_gray() -> None:
+    axes = pairs(["a", "b", "c"]).figure.axes[0]  # b and c differ by chance
+    hatched = {(patch.get_y() + 0.5, patch.get_x() + 0.5) for patch in axes.patches if patch.get_hatch()}  # type: ignore[attr-defined]
+    assert hatched == {(1, 2), (2, 1)}
+    for text in axes.texts:
+        column, row = text.get_position()
+        assert (text.get_color() == "#666666") == ((row, column) in hatched)
+    assert axes.images[0].cmap(0.0)[0] > axes.images[0].cmap(0.0)[2]  # negative is red
+    low, high = axes.images[0].get_clim()
+    assert low == -high < -2
+
+
+def test_p_values_of_exactly_the_level_are_not_significant() -> None:
+    for p_value, count in ((0.05, 2), (0.0499, 0)):
+        rows = DataFrame([["b", "a", 0.01, p_value]], columns=["run", "against", "effect", "p_holm"])
+        assert sum(bool(patch.get_hatch()) for patch in pairs(["a", "b"], rows).figure.axes[0].patches) == count
+
+
+def test_runs_that_do_not_differ_at_all_are_drawn() -> None:
+    rows = some_pairs(["a", "b"]).assign(effect=0.0, p_holm=1.0)
+    assert texts(pairs(["a", "b"], rows).figure.axes[0]) == ["+0.0", "+0.0"]
+
+
+def test_numbers_on_colors_are_readable() -> None:
+    for share in np.linspace(0, 1, 101):
+        color = matplotlib.colormaps["RdBu"](share)
+        assert contrast(plots._ink(color), color[:3]) >= 4.4
+
+
+def some_reliability(runs: Iterable[str], replicas: int = 2) -> DataFrame:
+    rows = [
+        [run, replica, bin_, 10, 0.35 + bin_ / 10, 0.3 + bin_ / 10 + replica / 50]
+        for run in runs
+        for replica in range(replicas)
+        for bin_ in range(5)
+    ]
+    return DataFrame(rows, columns=["run", "replica", "bin", "images", "confidence", "accuracy"])
+
+
+def reliability(runs: Iterable[str], replicas: int = 2) -> Picture:
+    return plots.reliability(some_reliability(runs, replicas), title="tricks", caption="100 test images")
+
+
+def test_reliability_has_a_panel_per_run_with_its_error() -> None:
+    picture = reliability(["plain", "better"])
+    panels = [axes for axes in picture.figure.axes if axes.get_visible()]
+    # Gaps: 0.05 for the first replica and 0.03 for the second one.
+    assert [axes.get_title(loc="left") for axes in panels] == ["plain\nECE 0.040", "better\nECE 0.040"]
+    for axes in panels:
+        diagonal, first, second, mean = axes.lines
+        assert x_of(diagonal) == y_of(diagonal) == [0, 1]
+        assert x_of(first) == x_of(second) == pytest.approx([0.35, 0.45, 0.55, 0.65, 0.75])
+        assert y_of(second) == pytest.approx([0.32, 0.42, 0.52, 0.62, 0.72])
+        assert y_of(mean) == pytest.approx([0.31, 0.41, 0.51, 0.61, 0.71])
+        assert mean.get_linewidth() > 2 * first.get_linewidth()
+        assert axes.get_xlim() == axes.get_ylim() == (0, 1)
+    assert panels[0].lines[-1].get_color() == plots.PALETTE[0]
+    assert panels[1].lines[-1].get_color() == plots.PALETTE[1]
+
+
+def test_the_error_of_a_panel_is_weighted_by_images() -> None:
+    rows = some_reliability(["plain"], replicas=1).iloc[:2].assign(images=[30, 10], accuracy=[0.35, 0.05])
+    picture = plots.reliability(rows, title="", caption="")
+    assert picture.figure.axes[0].get_title(loc="left") == "plain\nECE 0.100"
+
+
+def test_reliability_of_one_replica_is_one_line() -> None:
+    picture = reliability(["plain"], replicas=1)
+    assert len(picture.figure.axes[0].lines) == 2
+    assert "replicas" not in picture.figure.get_supxlabel()
+    assert "replicas" in reliability(["plain"]).figure.get_supxlabel()
+
+
+CAPTION = "10,000 test images; 6 replicas per run; 10 epochs of all training images; float32; trained on CPU (AVX512), 1 thread"
+
+
+@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize("prefix", ["r", "teacher_student_with_consistency_"])
+def test_no_text_overlaps_or_is_cut_off(prefix: str, count: int) -> None:
+    runs = [f"{prefix}{i}" for i in range(count)]
+    drawn = {"title": "objectives: differences of test accuracy", "caption": CAPTION}
+    compared = EFFECTS.loc[[i % 4 for i in range(count - 1)]].reset_index(drop=True)
+    compared = compared.assign(run=runs[1:], against=[runs[i // 3] for i in range(count - 1)])
+    values = [0.72 + i / 1000 for i in range(6)]
+    pictures = [
+        plots.forest(compared, margin=0.01, **drawn),
+        plots.pairs(some_pairs(runs), runs, **drawn),
+        plots.reliability(some_reliability(runs), **drawn),
+        plots.bars(dict.fromkeys(runs, values), dict.fromkeys(runs, (0.7, 0.74)), score="micro-F1", **drawn),
+    ]
+    for picture in pictures:
+        picture.png()
+        assert cut_off(picture.figure) == []
+        assert overlapping(picture.figure) == []
 
 
 def test_curves_draw_the_mean_of_the_replicas() -> None:
@@ -262,6 +496,9 @@ def test_a_long_caption_fits_below_every_picture() -> None:
         plots.bars(SCORES, INTERVALS, score="micro-F1", title="tricks", caption=caption),
         plots.curves(history, title="tricks", caption=caption),
         plots.logs(history, ["reward"], title="plain", caption=caption),
+        plots.forest(EFFECTS, margin=0.01, title="tricks", caption=caption),
+        plots.pairs(some_pairs(["a", "b"]), ["a", "b"], title="tricks", caption=caption),
+        plots.reliability(some_reliability(["a"]), title="tricks", caption=caption),
     ]
     for picture in pictures:
         picture.png()
@@ -321,6 +558,9 @@ def test_same_numbers_same_bytes_whatever_the_users_settings(tmp_path: Path) -> 
         layers().save(tmp_path / name / "layers.png")
         some_logs(replicas=2).save(tmp_path / name / "logs.png")
         some_watched(replicas=2).save(tmp_path / name / "dashboard.png")
+        forest().save(tmp_path / name / "effects.png")
+        pairs(["a", "b", "c"]).save(tmp_path / name / "pairs.png")
+        reliability(["a", "b"]).save(tmp_path / name / "reliability.png")
 
     draw("one")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 50}):
@@ -364,6 +604,8 @@ def fields(value: Any) -> set[str]:
         ("logs", "epoch", "value"),
         ("learning", "epoch", "train_loss"),
         ("confusion_counts", "predicted", "actual"),
+        ("effects", "effect", "comparison"),
+        ("reliability", "confidence", "accuracy"),
     ],
 )
 def test_dvc_fills_the_template(name: str, x: str, y: str) -> None:
@@ -379,7 +621,7 @@ def test_dvc_fills_the_template(name: str, x: str, y: str) -> None:
 
 def test_there_is_no_template_that_is_not_tested() -> None:
     names = {path.stem for path in TEMPLATES.glob("*.json")}
-    assert names == {"scores", "runs", "logs", "learning", "confusion_counts"}
+    assert names == {"scores", "runs", "logs", "learning", "confusion_counts", "effects", "reliability"}
 
 
 def test_templates_read_the_columns_that_compare_writes() -> None:
@@ -393,6 +635,13 @@ def test_templates_read_the_columns_that_compare_writes() -> None:
     assert of_logs == {"run", "replica", "log"} <= set(comparison.LOGS)
     assert "datum.accuracy_low" in json.dumps(template("scores"))
     assert "datum.accuracy_high" in json.dumps(template("scores"))
+    of_effects = {name for name in fields(template("effects")) - computed - {"from", "to"} if "<DVC" not in name}
+    assert of_effects == {"verdict"} <= set(effects.plotted([]).columns)
+    assert all(f"datum.{end}" in json.dumps(template("effects")) for end in ("low", "high"))
+    [shape] = [layer["encoding"]["shape"] for layer in template("effects")["layer"] if "shape" in layer["encoding"]]
+    assert shape["scale"]["domain"] == list(plots.VERDICTS)
+    of_bins = {name for name in fields(template("reliability")) - computed - {"p"} if "<DVC" not in name}
+    assert of_bins == {"replica", "images"} <= set(some_reliability(["plain"]).columns)
 
 
 def test_dvc_draws_the_images_that_a_history_has() -> None:

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from suite_results import ACCURACY, check, digests, modules, stage, succeed, watch, write_results
+from trainlab.evaluation import effects
+from trainlab.evaluation.metrics import Predictions
+from trainlab.evaluation.tables import write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -12,6 +15,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     write_results(tmp_path)
+    predictions = {run: Predictions.load(tmp_path / f"predictions/tricks/{run}.safetensors") for run in ACCURACY}
+    compared = effects.compare_all([("worse", "plain"), ("better", "worse")], predictions, margin=0.01)
+    write_csv(tmp_path / "metrics/tricks-comparisons.csv", effects.table(compared))
+    write_csv(tmp_path / "metrics/tricks-pairs.csv", effects.pairs(predictions))
     return tmp_path
 
 
@@ -26,6 +33,9 @@ def test_draw_writes_all_pictures_of_a_suite_and_the_same_bytes_again(project: P
     assert set(drawn) == {
         "f1.png",
         "curves.png",
+        "effects.png",
+        "pairs.png",
+        "reliability.png",
         *(f"confusion-{run}.png" for run in ACCURACY),
         "layers-worse.png",
         "logs-better.png",
@@ -36,6 +46,16 @@ def test_draw_writes_all_pictures_of_a_suite_and_the_same_bytes_again(project: P
     assert digests(pictures) == drawn
 
 
+def test_a_suite_of_one_run_has_no_comparisons(project: Path) -> None:
+    (project / "configs/tricks/_suite.yaml").write_text("margin: 0.01\nruns: {plain: }\n")
+    for name in ("comparisons", "pairs"):
+        path = project / f"metrics/tricks-{name}.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    succeed(project, "draw", "tricks")
+    drawn = set(digests(project / "plots/pictures/tricks"))
+    assert drawn == {"f1.png", "curves.png", "reliability.png", "confusion-plain.png"}
+
+
 def test_draw_needs_neither_models_nor_images_nor_torch(project: Path) -> None:
     assert modules(project, "draw", "tricks") == {"matplotlib"}
 
@@ -44,6 +64,9 @@ def test_draw_needs_neither_models_nor_images_nor_torch(project: Path) -> None:
     ("damaged", "advice"),
     [
         ("plots/confusion/tricks/worse.csv", "run `dvc repro compare@tricks`"),
+        ("plots/reliability/tricks/worse.csv", "run `dvc repro compare@tricks`"),
+        ("metrics/tricks-comparisons.csv", "run `dvc repro compare@tricks`"),
+        ("metrics/tricks-pairs.csv", "run `dvc repro compare@tricks`"),
         ("metrics/checks/tricks/worse.json", "run `dvc repro check@worse`"),
     ],
 )

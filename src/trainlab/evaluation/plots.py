@@ -1,4 +1,4 @@
-"""Draw metrics and histories: confusion matrices, bar charts and learning curves, as PNG files fit for a paper."""
+"""Draw metrics, comparisons and histories as PNG files fit for a paper."""
 
 import io
 import textwrap
@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pandas import DataFrame, Series
 
@@ -19,6 +21,15 @@ from trainlab.files import written_whole
 # Based on Paul Tol's "muted" colors, which are distinguishable with every kind of color blindness; the two palest are
 # darker here. The templates of `dvc plots` use the same colors in the same order (.dvc/plots/).
 PALETTE = ["#332288", "#cc6677", "#117733", "#56b4e9", "#aa4499", "#999933", "#44aa99", "#882255", "#ddaa33"]
+# By verdict of a comparison: color, which has a contrast of at least 4.5 with white, and marker, which is hollow for the
+# last one.
+VERDICTS = {
+    "helps": ("#1a5fa0", ">"),
+    "hurts": ("#b04a00", "<"),
+    "no difference that matters": ("#444444", "s"),
+    "no difference shown": ("#6b6b6b", "o"),
+}
+LEVEL = 0.05  # of p-values
 DASHES = ["-", "--", ":", "-."]  # from the tenth run on, the colors repeat with the next line style
 
 STYLE = {
@@ -122,7 +133,7 @@ def bars(
     Parameters
     ----------
     scores
-        By run: a fraction per replica. The bars are their means.
+        By run: a fraction per replica. The bars are their means; replicas are dots on the enlarged side.
     intervals
         By run: 95 % interval of the mean for the finite test set.
     score
@@ -136,8 +147,10 @@ def bars(
     means = [float(np.mean(scores[run])) for run in runs]
     color = colors(runs)
     replicated = any(len(values) > 1 for values in scores.values())
+    ends = [*(end for run in runs for end in intervals[run]), *(value for run in runs for value in scores[run])]
     with style():
-        figure = Figure(figsize=(8, 1.35 + 0.3 * len(runs)))
+        width = 8 + 0.08 * max(0, max(map(len, runs)) - 14)  # of the axes, whatever the length of the names
+        figure = Figure(figsize=(width, 1.35 + (0.36 if replicated else 0.3) * len(runs)))
         whole, enlarged = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         rows = range(len(runs))
         whole.barh(rows, means, color=[color[run][0] for run in runs], height=0.7)
@@ -146,21 +159,245 @@ def bars(
         whole.set(xlim=(0, 1.1), xticks=np.arange(0, 1.01, 0.2), xlabel=score, title=title)
         whole.set_yticks(rows, runs)
         whole.tick_params(axis="y", length=0)
-        whole.invert_yaxis()
+        whole.set_ylim(len(runs) - 0.4, -0.6)
         for row, (run, mean) in enumerate(zip(runs, means, strict=True)):
-            low, high = intervals[run]
-            enlarged.plot([low, high], [row, row], color=color[run][0], linewidth=1)
-            enlarged.plot(mean, row, "o", color=color[run][0], markersize=5)
-            if len(scores[run]) > 1:
-                enlarged.plot(scores[run], [row] * len(scores[run]), "|", color="#222222", markersize=8)
+            line, values = color[run][0], sorted(scores[run])
+            enlarged.plot(intervals[run], [row, row], color=line, linewidth=1)
+            if len(values) > 1:
+                enlarged.plot(mean, row, "|", color=line, markersize=11, markeredgewidth=2)
+                levels = _levels(values, (max(ends) - min(ends)) / 50)
+                step = min(0.13, 0.4 / max(map(abs, [1, *levels])))  # of a row
+                places = [row + step * level for level in levels]
+                enlarged.plot(values, places, "o", color="#222222", markersize=3.2, markeredgewidth=0)
+            else:
+                enlarged.plot(mean, row, "o", color=line, markersize=5)
         enlarged.set(xlabel="the axis does not start at 0", title="enlarged")
         enlarged.grid(axis="x")
         enlarged.set_axisbelow(True)
         enlarged.xaxis.set_major_locator(MaxNLocator(5))
         enlarged.tick_params(axis="y", length=0)
-        spread = "Strokes: replicas." if replicated else "One seed per run: each value changes with the seed."
+        spread = (
+            "Strokes: means; dots: replicas, apart where they coincide."
+            if replicated
+            else "One seed per run: each value changes with the seed."
+        )
         note(figure, f"{caption}.\nLines: 95 % interval for the finite test set (Wilson), not for the seed. {spread}")
     return Picture(figure)
+
+
+def _levels(values: Sequence[float], width: float) -> list[int]:
+    """Return a level per value, in increasing order of values, such that dots of this width on one level do not overlap.
+
+    The level closest to 0 is used: 0, 1, −1, 2, −2, …
+    """
+    last: dict[int, float] = {}  # value by level
+    levels = []
+    for value in values:
+        level = next(n for n in map(_alternating, range(len(values))) if value - last.get(n, -np.inf) >= width)
+        last[level] = value
+        levels.append(level)
+    return levels
+
+
+def _alternating(n: int) -> int:
+    return (n + 1) // 2 * (1 if n % 2 else -1)
+
+
+def forest(effects: DataFrame, *, margin: float, title: str, caption: str) -> Picture:
+    """Draw differences of accuracies with their intervals, in percentage points, grouped by what they are against.
+
+    Parameters
+    ----------
+    effects
+        From :func:`trainlab.evaluation.effects.table`: columns ``run, against, seeds, seeds_against, effect, low, high,
+        verdict``; differences are fractions. One row per comparison, drawn from top to bottom.
+    margin
+        Largest difference that does not matter, a fraction; ± this is shaded.
+    title
+        The title.
+    caption
+        How the numbers were measured; it is written below the picture.
+    """
+    groups = effects.groupby("against", sort=False)
+    count = len(effects) + len(groups)
+    single = ((effects["seeds"] == 1) & (effects["seeds_against"] == 1)).any()
+    numbers = effects["effect"].map(_points) + effects.apply(_interval, axis=1)
+    longest = max(map(len, [*effects["run"], *(f"against {against}" for against in effects["against"])]))
+    with style():
+        figure = Figure(figsize=(7 + 0.08 * longest, 1.3 + 0.27 * count))
+        axes = figure.add_subplot()
+        axes.axvspan(-100 * margin, 100 * margin, color="#ececec", linewidth=0)
+        axes.axvline(0, color="#444444", linewidth=0.9)
+        names: list[str] = []  # by row
+        for against, of_group in groups:
+            if names:
+                axes.axhline(len(names) - 0.5, color="#cccccc", linewidth=0.7)
+            names.append(f"against {against}")
+            for effect, text in zip(of_group.itertuples(), numbers[of_group.index], strict=True):
+                _draw_effect(axes, len(names), effect, text, numbers.map(len).max())
+                names.append(effect.run)
+        axes.set_yticks(range(count), names)
+        for label in axes.get_yticklabels():
+            if label.get_text().startswith("against "):  # the name of a run has no space
+                label.set(color="#666666", fontsize=8)
+        axes.set(ylim=(count - 0.4, -0.6), title=title, xlabel="difference of accuracy, percentage points")
+        axes.margins(x=0.04)
+        axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_formatter(_signed)
+        covers = "Lines: 95 % intervals, over seeds and test images."
+        covers += " Of two runs with one seed each: over test images only, for these two models." * bool(single)
+        note(figure, f"{caption}.\n{covers} Shaded: within ±{100 * margin:g} percentage points.")
+    return Picture(figure)
+
+
+def _draw_effect(axes: Axes, row: int, effect: Any, numbers: str, width: int) -> None:
+    """Draw a row of :func:`forest`; numbers, of at most ``width`` characters, and verdict are at the right of the axes."""
+    color, marker = VERDICTS[effect.verdict]
+    axes.plot([100 * effect.low, 100 * effect.high], [row, row], color=color, linewidth=1.3)
+    face = "white" if effect.verdict == "no difference shown" else color
+    axes.plot(100 * effect.effect, row, marker, color=color, markersize=6, markerfacecolor=face)
+    at, points = (1, row), "offset points"
+    for left, text in ((8, numbers), (16 + 4.8 * width, effect.verdict)):
+        right = axes.annotate(text, at, (left, 0), xycoords=axes.get_yaxis_transform(), textcoords=points)
+        right.set(color=color, verticalalignment="center", fontsize=8)
+
+
+def _interval(effect: Series) -> str:
+    return f" ({_points(effect['low'])} to {_points(effect['high'])})"
+
+
+def _points(fraction: float) -> str:
+    """Return a difference of fractions in percentage points with its sign, such as "+1.6" or "−0.3"."""
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def pairs(pairs: DataFrame, runs: Sequence[str], *, title: str, caption: str) -> Picture:
+    """Draw the differences of accuracies of all pairs of runs as a matrix: row minus column, in percentage points.
+
+    Pairs without a significant difference have no color, but a hatching and gray numbers.
+
+    Parameters
+    ----------
+    pairs
+        Columns ``run, against, effect, p_holm``, one row per pair; differences are fractions, run minus ``against``.
+    runs
+        The runs in the order of the rows and columns.
+    title
+        The title.
+    caption
+        How the numbers were measured; it is written below the picture.
+    """
+    size, place = len(runs), {run: i for i, run in enumerate(runs)}
+    effects, shown = np.zeros((size, size)), np.zeros((size, size), bool)
+    for pair in pairs.itertuples():
+        i, j = place[pair.run], place[pair.against]
+        effects[i, j], effects[j, i] = pair.effect, 0 - pair.effect  # not −0
+        shown[i, j] = shown[j, i] = pair.p_holm < LEVEL
+    most = 100 * abs(effects).max() or 1.0
+    longest = max(map(len, runs))
+    with style():
+        side = max(0.46 * size, 1.7)
+        figure = Figure(figsize=(max(side + 1.3 + 0.08 * longest, 5), side + 1.2 + 0.06 * longest))
+        axes = figure.add_subplot()
+        image = axes.imshow(100 * effects, cmap="RdBu", vmin=-1.2 * most, vmax=1.2 * most)
+        for row, column in np.ndindex(size, size):
+            corner = (column - 0.5, row - 0.5)
+            if row == column:
+                axes.add_patch(Rectangle(corner, 1, 1, facecolor="#cccccc"))
+                continue
+            text = axes.text(column, row, _points(float(effects[row, column])), ha="center", va="center", fontsize=7.5)
+            if shown[row, column]:
+                text.set_color(_ink(image.to_rgba(100 * effects[row, column])))
+            else:
+                axes.add_patch(
+                    Rectangle(corner, 1, 1, facecolor="white", edgecolor="#d4d4d4", hatch="////", linewidth=0)
+                )
+                text.set(color="#666666", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+        axes.set_xticks(range(size), runs, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(size), runs)
+        for between in (axes.xaxis, axes.yaxis):
+            between.set_ticks(np.arange(size + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, format=_signed)
+        bar.ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        bar.outline.set_visible(False)
+        hatching = f"Hatched: no difference shown (p ≥ {LEVEL:g} by Holm's method for all pairs)."
+        note(figure, f"{caption}.\nAccuracy, row minus column, in percentage points. {hatching}")
+    return Picture(figure)
+
+
+def _ink(background: Any) -> str:
+    """Return black or white, whichever has the higher contrast with a color (red, green, blue in [0, 1])."""
+    linear = np.array(background[:3]) ** 2.2  # of sRGB, approximately
+    return "black" if linear @ [0.2126, 0.7152, 0.0722] > 0.18 else "white"
+
+
+def _signed(value: float, _: float = 0) -> str:
+    """Return a tick label with its sign."""
+    return f"{value:+g}".replace("-", "−") if value else "0"
+
+
+def reliability(curves: DataFrame, *, title: str, caption: str) -> Picture:
+    """Draw a reliability diagram per run: accuracy by confidence, in bins of equal mass.
+
+    Parameters
+    ----------
+    curves
+        Columns ``run, replica, bin, images, confidence, accuracy``, see
+        :func:`trainlab.evaluation.calibration.reliability`. Thin lines are replicas, the thick one is their mean per bin.
+    title
+        The title.
+    caption
+        How the numbers were measured; it is written below the picture.
+    """
+    runs = list(dict.fromkeys(curves["run"]))
+    replicated = curves["replica"].nunique() > 1
+    columns = 4 if len(runs) > 3 else 3  # a picture of fewer runs has the same width, for its caption
+    lines = -(-len(runs) // columns)
+    with style():
+        # The panels are almost square. A fixed aspect would mislead the layout, and texts would overlap.
+        figure = Figure(figsize=(2.15 * columns + 0.4, 2.3 * lines + 1.1))
+        panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, (run, color) in zip(panels.flat, colors(runs).items(), strict=False):
+            _draw_reliability(axes, run, curves[curves["run"] == run], color[0])
+        for axes in panels.flat[len(runs) :]:
+            axes.set_visible(False)
+        for column in range(columns):
+            last = panels[max(len(runs) - 1 - column, 0) // columns, column]
+            last.tick_params(labelbottom=True)
+            last.set_xlabel("confidence")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("accuracy")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        means = " Thin lines: replicas; thick lines: their means." if replicated else ""
+        ece = "ECE: expected calibration error of the predicted class, 15 bins of equal mass"
+        note(figure, f"{caption}.\n{ece}; below the diagonal, a model is overconfident.{means}")
+    return Picture(figure)
+
+
+def _draw_reliability(axes: Axes, run: str, curves: DataFrame, color: str) -> None:
+    """Draw one panel of :func:`reliability`."""
+    gaps = curves["images"] * (curves["accuracy"] - curves["confidence"]).abs()
+    error = gaps.sum() / curves["images"].sum()  # the mean over the replicas, which have the same number of images
+    axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.9, linestyle="--")
+    if curves["replica"].nunique() > 1:
+        for _, of_replica in curves.groupby("replica"):
+            axes.plot(of_replica["confidence"], of_replica["accuracy"], color=color, linewidth=0.7, alpha=0.6)
+    mean = curves.groupby("bin")[["confidence", "accuracy"]].mean()
+    axes.plot(mean["confidence"], mean["accuracy"], color=color, linewidth=1.8, marker=".", markersize=5)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.grid()
+    axes.set_axisbelow(True)
+    axes.set_title(f"{run}\nECE {error:.3f}", fontsize=min(9, 9 * 24 / len(run)))
 
 
 def curves(histories: DataFrame, *, title: str, caption: str) -> Picture:
