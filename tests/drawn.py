@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, BboxBase
 
 
 def labels(axes: Axes) -> list[object]:
@@ -74,17 +75,17 @@ def _absent(axes: Axes) -> Iterator[Artist]:
                 yield from (tick.label1, tick.label2)
 
 
-def _inside(box: Bbox, page: Bbox) -> bool:
+def _inside(box: BboxBase, page: BboxBase) -> bool:
     return bool(page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1 and page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1)
 
 
-def contrast(color: object, background: object = "white") -> float:
+def contrast(color: Any, background: Any = "white") -> float:
     """Return the contrast ratio of two colors, from 1 to 21, as the Web Content Accessibility Guidelines 2.2 define it."""
     dark, light = sorted(_luminance(of_color) for of_color in (color, background))
     return (light + 0.05) / (dark + 0.05)
 
 
-def _luminance(color: object) -> float:
-    shares = np.array(to_rgb(color))  # type: ignore[arg-type]
+def _luminance(color: Any) -> float:
+    shares = np.asarray(to_rgb(color))
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
