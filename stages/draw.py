@@ -38,7 +38,7 @@ def draw_suite(suite: str, metrics: dict[str, RunMetrics], histories: dict[str, 
         comparison.intervals(table),
         score="micro-F1 (= accuracy)",
         title=f"{suite}: micro-F1 on the test images",
-        caption=caption,
+        caption=f"{caption}.\n{comparison.interval_note(table)}",
     ).save(pictures / "f1.png")
     plots.curves(comparison.curves(histories), title=suite, caption=caption).save(pictures / "curves.png")
     title = f"{suite}: reliability on the test images"

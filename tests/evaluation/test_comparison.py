@@ -37,11 +37,13 @@ def metrics_of(values: list[float], support: Any = SUPPORT, **training: Any) -> 
 
     factors = {"accuracy": 1.0, "f1_micro": 1.0, "f1_macro": 0.9, "f1_weighted": 0.8, "loss": 2.0}
     factors |= {"calibration_error": 0.1, "brier": 0.5, "top2_accuracy": 1.1}
+    scores = {name: summary(factor) for name, factor in factors.items()}
+    scores["accuracy"] |= dict(zip(("low", "high"), wilson(float(np.mean(values)), sum(support.values())), strict=True))
     return {
         "replicas": len(values),
         "test_images": sum(support.values()),
         "support": support,
-        **{name: summary(factor) for name, factor in factors.items()},
+        **scores,
         "training": {**TRAINING, **training},
         "model": {"parameters": 1234, "weights": 1000, "near_zero": 0.25},
     }
@@ -370,7 +372,7 @@ def test_the_table_is_plain_text_without_a_terminal(capsys: pytest.CaptureFixtur
     assert better.split() == ["better", "0.7000", "0.6042", "to", "0.7811", "0.1414", "0.6300", "1.4000"]
     assert notes == [
         "a caption.",
-        "The interval is for the finite test set (Wilson); it does not cover the choice of the seed.",
+        "The 95 % interval covers other test images, not other seeds, of runs with one replica.",
     ]
 
 
@@ -391,8 +393,8 @@ def test_the_table_has_borders_in_a_terminal(
         "│ better │   0.7000 │ 0.6042 to 0.7811 │ 0.1414 │   0.6300 │ 1.4000 │",
         "└────────┴──────────┴──────────────────┴────────┴──────────┴────────┘",
         "a caption.",
-        "The interval is for the finite test set (Wilson); it does not cover",
-        "the choice of the seed.",
+        "The 95 % interval covers other test images, not other seeds, of runs",
+        "with one replica.",
     ]
 
 
@@ -413,3 +415,16 @@ def test_minutes_per_replica(tmp_path: Path, replicas: int, workers: int, minute
     assert comparison.minutes_per_replica(path) == pytest.approx(minutes)
     with pytest.raises(UserError, match=r"other.json is missing: run `dvc repro train@other` or `distill@other`"):
         comparison.minutes_per_replica(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "note"),
+    [
+        ([1, 1], "The 95 % interval covers other test images, not other seeds"),
+        ([6, 6], "The 95 % interval covers other seeds and other test images"),
+        ([6, 1], "The 95 % interval covers other test images, not other seeds, of runs with one replica"),
+    ],
+)
+def test_what_the_intervals_cover(replicas: list[int], note: str) -> None:
+    table = comparison.table({str(i): metrics_of([0.5] * count) for i, count in enumerate(replicas)})
+    assert comparison.interval_note(table) == note

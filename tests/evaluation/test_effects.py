@@ -4,12 +4,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trainlab.errors import UserError
 from trainlab.evaluation import effects
 from trainlab.evaluation.effects import Effect, compare, compare_all, in_points
 from trainlab.evaluation.metrics import Predictions
-from trainlab.evaluation.statistics import Difference, accuracy_difference, holm
+from trainlab.evaluation.statistics import (
+    Difference,
+    accuracy_difference,
+    accuracy_interval,
+    holm,
+    seeds_needed,
+    wilson,
+)
 
 CLASSES = ("ant", "bee", "cat")
 LABELS = np.arange(300) % 3
@@ -148,8 +156,28 @@ def test_how_many_seeds_it_would_take() -> None:
     }
     found = compare_all([("b", "a"), ("single", "a")], of_runs, 0.2)
     rows = effects.seeds(found, of_runs, {"a": 2.0, "b": 3.0, "single": 1.0})
-    count = effects.seeds_needed(effects.correct(of_runs["b"]), effects.correct(of_runs["a"]), 0.2)
+    count = seeds_needed(effects.correct(of_runs["b"]), effects.correct(of_runs["a"]), 0.2)
     assert count
     assert rows["seeds"].tolist()[0] == count
     assert rows["minutes"].tolist()[0] == count * 5
     assert rows["seeds"].isna().tolist() == rows["minutes"].isna().tolist() == [False, True]
+
+
+def test_the_interval_of_a_run_covers_other_seeds_and_images() -> None:
+    """Against a derivation by SciPy, and Wilson's interval for one seed."""
+    right = effects.correct(predictions([0.5, 0.6, 0.7, 0.55], labels=np.arange(3000) % 3))
+    seeds, images = stats.sem(right.mean(1)) ** 2, stats.sem(right.mean(0)) ** 2
+    shared = right.var(0, ddof=1).mean() / 4 / 3000
+    variance = max(seeds + images - shared, seeds, images)
+    weighted = 4 / 3 * seeds  # by S / (S - 1): see docs/statistics.md
+    df = max(weighted + images - shared, weighted, images) ** 2 / (weighted**2 / 3 + images**2 / 2999)
+    expected = stats.t.interval(0.95, df, right.mean(), variance**0.5)
+    assert accuracy_interval(right) == pytest.approx(expected)
+    # Seeds that agree on every image: only images vary.
+    same = np.repeat(right[:1], 4, axis=0)
+    assert accuracy_interval(same) == pytest.approx(stats.t.interval(0.95, 2999, same.mean(), stats.sem(same[0])))
+    assert accuracy_interval(right[:1]) == wilson(float(right[0].mean()), 3000)
+    assert accuracy_interval(np.ones((3, 50), bool)) == (1.0, 1.0)
+    for wrong in (right[0], right.astype(float), right[:0]):
+        with pytest.raises(ValueError, match=r"expected bool \[seeds, images\]"):
+            accuracy_interval(wrong)

@@ -110,7 +110,6 @@ def test_bars_show_replicas_and_say_what_the_interval_covers() -> None:
     assert drawn == [[0.72, 0.73, 0.75]]
     note = picture.figure.get_supxlabel()
     assert "100 test images" in note
-    assert "Wilson), not for the seed" in note
     assert "dots: replicas" in note
     alone = plots.bars({"plain": [0.5]}, {"plain": (0.4, 0.6)}, score="micro-F1", title="", caption="")
     assert "One seed per run" in alone.figure.get_supxlabel()

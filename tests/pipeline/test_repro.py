@@ -7,7 +7,8 @@ import yaml
 from pipeline.scratch import RUNS, Result, Scratch
 
 INHERIT_THE_RATE = {"baseline", "norm_inputs"}
-PICTURES = {"curves.png", "effects.png", "f1.png", "pairs.png", "reliability.png"} | {f"{kind}-{run}.png" for kind in ("confusion", "layers") for run in RUNS}
+PICTURES = {f"{name}.png" for name in ("curves", "effects", "f1", "pairs", "reliability")}
+PICTURES |= {f"{kind}-{run}.png" for kind in ("confusion", "layers") for run in RUNS}
 
 
 def test_everything_is_built(reproduced: Scratch) -> None:

@@ -133,7 +133,7 @@ def _in_comparisons(params: Mapping[str, Any], suites: Mapping[str, Any]) -> Ite
     levels = {"": params, **{f"suites.{name}.": own for name, own in suites.items() if isinstance(own, Mapping)}}
     for path, level in levels.items():
         if "margin" in level:
-            yield from _in_values(SuiteConfig, {"margin": level["margin"], "runs": {}}, lambda keys, p=path: p + keys[0])
+            yield from _in_values(SuiteConfig, {"margin": level["margin"], "runs": {}}, partial(_below, path))
     if "against" in params:
         yield "against is only allowed in suites and runs: move it to one of them"
     for member in _members(params):
@@ -141,6 +141,10 @@ def _in_comparisons(params: Mapping[str, Any], suites: Mapping[str, Any]) -> Ite
             yield f"{member.path}.margin is only allowed for suites and at the top level: move it there"
         if isinstance(member.own.get("suite"), str):
             yield from _in_against(params, suites, member)
+
+
+def _below(path: str, keys: Sequence[str]) -> str:
+    return path + ".".join(keys)
 
 
 def _in_against(params: Mapping[str, Any], suites: Mapping[str, Any], member: _Member) -> Iterator[str]:

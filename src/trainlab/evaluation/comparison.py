@@ -14,7 +14,6 @@ from ruamel.yaml.error import YAMLError
 
 from trainlab.errors import UserError
 from trainlab.evaluation.metrics import SCORES
-from trainlab.evaluation.statistics import wilson
 from trainlab.evaluation.tables import read_csv
 from trainlab.files import reading, repro
 
@@ -120,7 +119,7 @@ def table(metrics: Mapping[str, RunMetrics]) -> DataFrame:
     -------
     DataFrame
         ``run, replicas, accuracy, accuracy_std`` (over replicas; missing for one replica), ``accuracy_low,
-        accuracy_high`` (:func:`~trainlab.evaluation.statistics.wilson`), ``f1_micro, f1_macro, f1_weighted, loss``
+        accuracy_high`` (:func:`~trainlab.evaluation.statistics.accuracy_interval`), ``f1_micro, f1_macro, f1_weighted, loss``
         (nats), ``test_images, parameters, epochs, subset`` (missing for all training images), ``validation`` (held-out
         fraction of the training images; missing for none), ``precision, trained_on, torch``.
     """
@@ -132,14 +131,13 @@ def table(metrics: Mapping[str, RunMetrics]) -> DataFrame:
 def _row(run: str, metrics: RunMetrics) -> dict[str, Any]:
     means = {name: float(metrics[name]["mean"]) for name in SCORES}
     images, training = int(metrics["test_images"]), metrics["training"]
-    low, high = wilson(means["accuracy"], images)
     return {
         "run": run,
         "replicas": int(metrics["replicas"]),
         "accuracy": means.pop("accuracy"),
         "accuracy_std": metrics["accuracy"]["std"],
-        "accuracy_low": low,
-        "accuracy_high": high,
+        "accuracy_low": float(metrics["accuracy"]["low"]),
+        "accuracy_high": float(metrics["accuracy"]["high"]),
         **means,
         "test_images": images,
         "parameters": int(metrics["model"]["parameters"]),
@@ -163,7 +161,8 @@ def minutes_per_replica(path: Path) -> float:
     with reading(path, f"train@{path.stem}` or `distill@{path.stem}"):
         timing = json.loads(path.read_text(encoding="utf-8"))
         rounds = math.ceil(timing["replicas"] / timing["workers"])  # replicas are trained side by side
-        return float(timing["seconds"]) / rounds / 60
+        minutes: float = timing["seconds"] / rounds / 60
+    return minutes
 
 
 def read_histories(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:
@@ -260,6 +259,15 @@ def caption(rows: DataFrame) -> str:
     return "; ".join(filter(None, parts))
 
 
+def interval_note(rows: DataFrame) -> str:
+    """Return what the intervals of the accuracies in a :func:`table` cover, in words."""
+    several = rows["replicas"] > 1
+    if several.all():
+        return "The 95 % interval covers other seeds and other test images"
+    single = "The 95 % interval covers other test images, not other seeds"
+    return f"{single}, of runs with one replica" if several.any() else single
+
+
 def accuracy_caption(metrics: RunMetrics) -> str:
     """Return the accuracy of one run and what it was measured on, such as "accuracy 70.07% of 10,000 images"."""
     replicas = f", {metrics['replicas']} replicas" if metrics["replicas"] > 1 else ""
@@ -299,7 +307,7 @@ def show(rows: DataFrame, note: str) -> None:
             "loss": rows["loss"].map("{:.4f}".format),
         }
     )
-    notes = [note + ".", "The interval is for the finite test set (Wilson); it does not cover the choice of the seed."]
+    notes = [f"{note}.", f"{interval_note(rows)}."]
     if not sys.stdout.isatty():
         print(text.to_string(index=False), *notes, sep="\n")
         return

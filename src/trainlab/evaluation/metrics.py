@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trainlab.evaluation import calibration
 from trainlab.evaluation.calibration import Reliability
+from trainlab.evaluation.statistics import accuracy_interval
 from trainlab.evaluation.weights import count_weights
 from trainlab.files import read_tensors, reading, write_json, write_tensors, write_text
 
@@ -81,6 +82,8 @@ class Metrics:
         Class names, ``[classes]``.
     accuracy, f1_micro, f1_macro, f1_weighted
         ``[replicas]``.
+    accuracy_interval
+        95 % interval of the mean accuracy: :func:`trainlab.evaluation.statistics.accuracy_interval`.
     loss
         Mean over the images of −log softmax(scores)[label], in nats, ``[replicas]``.
     brier
@@ -99,6 +102,7 @@ class Metrics:
 
     classes: tuple[str, ...]
     accuracy: NDArray[np.float64]
+    accuracy_interval: tuple[float, float]
     f1_micro: NDArray[np.float64]
     f1_macro: NDArray[np.float64]
     f1_weighted: NDArray[np.float64]
@@ -126,7 +130,7 @@ class Metrics:
         """Write the metrics over all classes as JSON.
 
         The keys are ``replicas``, ``test_images``, ``support`` (images by class), ``mean``, ``std`` and ``values`` of
-        each of :data:`SCORES`, and those of the record.
+        each of :data:`SCORES`, ``low`` and ``high`` of the accuracy, and those of the record.
 
         Parameters
         ----------
@@ -136,13 +140,15 @@ class Metrics:
             From :func:`training_record`.
         """
         support = self.support.tolist()
-        content = {
+        low, high = self.accuracy_interval
+        content: dict[str, Any] = {
             "replicas": self.replicas,
             "test_images": sum(support),
             "support": dict(zip(self.classes, support, strict=True)),
             **{name: _summary(getattr(self, name)) for name in SCORES},
             **record,
         }
+        content["accuracy"] |= {"low": low, "high": high}
         write_json(path, content)
 
     def save_classes(self, path: Path) -> None:
@@ -210,6 +216,7 @@ def evaluate(scores: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Me
     return Metrics(
         classes=tuple(classes),
         accuracy=each(accuracy_score),
+        accuracy_interval=accuracy_interval(predicted == labels),
         f1_micro=f1_average("micro"),
         f1_macro=f1_average("macro"),
         f1_weighted=f1_average("weighted"),

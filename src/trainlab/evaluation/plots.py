@@ -135,7 +135,7 @@ def bars(
     scores
         By run: a fraction per replica. The bars are their means; replicas are dots on the enlarged side.
     intervals
-        By run: 95 % interval of the mean for the finite test set.
+        By run: 95 % interval of the mean.
     score
         The name of the score, such as "micro-F1".
     title
@@ -181,7 +181,7 @@ def bars(
             if replicated
             else "One seed per run: each value changes with the seed."
         )
-        note(figure, f"{caption}.\nLines: 95 % interval for the finite test set (Wilson), not for the seed. {spread}")
+        note(figure, f"{caption}. {spread}")
     return Picture(figure)
 
 

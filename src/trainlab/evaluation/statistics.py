@@ -48,10 +48,9 @@ class Difference:
 
 
 def wilson(accuracy: float, images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of an accuracy: the test images are a sample of all images of the same kind.
+    """Return the Wilson score interval of one model's accuracy: the test images are a sample of all images of the same kind.
 
-    The interval does not cover the variation between seeds. For the mean accuracy of several replicas it is
-    conservative, because their errors agree only in part.
+    The interval does not cover the variation between seeds.
 
     Parameters
     ----------
@@ -75,6 +74,39 @@ def wilson(accuracy: float, images: int, confidence: float = 0.95) -> tuple[floa
     middle = (accuracy + z**2 / (2 * images)) / (1 + z**2 / images)
     half = z / (1 + z**2 / images) * (accuracy * (1 - accuracy) / images + z**2 / (4 * images**2)) ** 0.5
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def accuracy_interval(correct: Correct, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a run's accuracy: for other seeds and other test images.
+
+    It is the interval of :func:`accuracy_difference` from a model that is always wrong. With one seed (or one
+    image), it is :func:`wilson`'s, for other test images only.
+
+    Parameters
+    ----------
+    correct
+        Whether each model of the run predicts each test image correctly, bool ``[seeds, images]``.
+    confidence
+        Coverage of the interval, in (0, 1).
+
+    Returns
+    -------
+    tuple of float
+        The lower and the upper end, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the array is not bool with two dimensions, or has no seed or no image.
+    """
+    if correct.ndim != 2 or correct.dtype != np.bool_ or correct.size == 0:
+        raise ValueError(f"expected bool [seeds, images], not empty, and not {correct.dtype} {list(correct.shape)}")
+    seeds, images = correct.shape
+    if seeds == 1 or images == 1:
+        return wilson(float(correct.mean()), images, confidence)
+    always_wrong = np.zeros((1, images), bool)
+    interval = accuracy_difference(correct, always_wrong, confidence=confidence)
+    return max(0.0, interval.low), interval.high
 
 
 def accuracy_difference(correct: Correct, correct_against: Correct, *, confidence: float = 0.95) -> Difference:
