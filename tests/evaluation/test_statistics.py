@@ -62,13 +62,16 @@ def models(*rows: str) -> Correct:
     return np.array([[digit == "1" for digit in row] for row in rows])
 
 
-def simulated(seeds: int, against: int, images: int, seed: int = 0, spread: float = 0.3) -> tuple[Correct, Correct]:
-    """Return two runs whose images and seeds differ in difficulty."""
+def simulated(
+    seeds: int, against: int, images: int, seed: int = 0, spread: float = 0.3, apart: float = 0.0
+) -> tuple[Correct, Correct]:
+    """Return two runs: images differ in difficulty, seeds in accuracy, and `apart` makes images harder for one run only."""
     rng = np.random.default_rng(seed)
     ease = rng.normal(size=images) + 0.5
 
     def run(count: int) -> Correct:
-        return ease + spread * rng.normal(size=(count, 1)) + rng.normal(size=(count, images)) > 0
+        own = apart * rng.normal(size=images) if apart else 0.0
+        return ease + own + spread * rng.normal(size=(count, 1)) + rng.normal(size=(count, images)) > 0
 
     return run(seeds), run(against)
 
@@ -188,15 +191,6 @@ def test_without_any_variance_numbers_are_clean(runs: str) -> None:
         assert accuracy_difference(right, wrong) == Difference(1.0, 1.0, 1.0, 0.0, math.inf, 3, 3, 20)
     else:
         assert accuracy_difference(wrong[:1], right) == Difference(-1.0, -1.0, -1.0, 0.0, math.inf, 1, 3, 20)
-
-
-def test_tiny_variances_do_not_underflow() -> None:
-    right = np.ones((2, 300_000), dtype=bool)
-    once = right.copy()
-    once[:, 0] = False
-    found = accuracy_difference(right, once)
-    assert found.p_value == pytest.approx(2 * t.sf(1, 299_999))
-    assert found.df == pytest.approx(299_999)
 
 
 runs_of_several_seeds = st.integers(2, 12).flatmap(
@@ -495,7 +489,7 @@ def test_without_spread_between_seeds_the_images_decide() -> None:
 @pytest.mark.parametrize("margin", [0.02, 0.06])
 def test_the_number_found_is_the_smallest_with_enough_power(margin: float) -> None:
     """The model of docs/statistics.md, with the power from simulated noncentral t values."""
-    a, b = simulated(4, 3, 2000, seed=3, spread=0.05)
+    a, b = simulated(4, 3, 2000, seed=3, spread=0.05, apart=0.5)
     images = a.shape[1]
     of_seeds = [float(run.mean(1).var(ddof=1)) for run in (a, b)]
     within = [float(run.var(0, ddof=1).mean()) for run in (a, b)]

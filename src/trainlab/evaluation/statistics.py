@@ -361,12 +361,11 @@ class _Spread(NamedTuple):
         # seeds' part keeps its weight, and nothing changes where there is only this part (Welch's test).
         fewest = min(seeds for seeds in self.seeds if seeds > 1)
         factor = fewest / (fewest - 1)
-        # A run with one seed has a part of 0, whose degrees of freedom do not matter. Shares of the total, because squares
-        # of small variances underflow.
+        # A run with one seed has a part of 0, whose degrees of freedom do not matter.
         parts = (factor * a, factor * b, images)
         dfs = (max(1, self.seeds[0] - 1), max(1, self.seeds[1] - 1), self.images - 1)
-        first, second, last = ((part / total(factor)) ** 2 / df for part, df in zip(parts, dfs, strict=True))
-        return total(1), 1 / (first + second + last)
+        first, second, last = (part**2 / df for part, df in zip(parts, dfs, strict=True))
+        return total(1), total(factor) ** 2 / (first + second + last)
 
 
 def _between_seeds(correct: Correct) -> float:
