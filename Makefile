@@ -89,5 +89,5 @@ lock: $(SETUP)  ## pin the newest versions within pyproject.toml's ranges (needs
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--upgrade --group dev pyproject.toml -o requirements.lock
 
-clean:  ## remove the environment and the demo; data, models and caches stay
-	rm -rf $(VENV) .work
+clean:  ## remove the environment, the demo and mutants; data, models and caches stay
+	rm -rf $(VENV) .work mutants
