@@ -18,6 +18,7 @@ from small import data, run_config
 from trainlab.errors import UserError
 from trainlab.evaluation import calibration
 from trainlab.evaluation.metrics import SCORES, Predictions, evaluate, training_record
+from trainlab.evaluation.statistics import accuracy_interval
 from trainlab.training.model_file import TrainedModel
 from trainlab.training.replicas import train
 
@@ -229,6 +230,7 @@ def test_saved_metrics(tmp_path: Path) -> None:
         assert saved[name]["values"] == values
         assert saved[name]["mean"] == pytest.approx(mean)
         assert saved[name]["std"] == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values) / 2))
+    assert (saved["accuracy"]["low"], saved["accuracy"]["high"]) == accuracy_interval(scores.argmax(2) == labels)
 
 
 def test_one_replica_has_no_standard_deviation(tmp_path: Path) -> None:

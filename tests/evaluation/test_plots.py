@@ -104,7 +104,7 @@ def test_bars_start_at_zero_and_carry_their_values() -> None:
     assert "does not start at 0" in enlarged.get_xlabel()
 
 
-def test_bars_show_replicas_and_say_what_the_interval_covers() -> None:
+def test_bars_show_replicas_and_what_the_marks_are() -> None:
     picture = bars()
     drawn = [x_of(line) for line in picture.figure.axes[1].lines if len(x_of(line)) > 2]
     assert drawn == [[0.72, 0.73, 0.75]]
@@ -312,9 +312,9 @@ def test_reliability_has_a_panel_per_run_with_its_error() -> None:
 
 
 def test_the_error_of_a_panel_is_weighted_by_images() -> None:
-    rows = some_reliability(["plain"], replicas=1).iloc[:2].assign(images=[30, 10], accuracy=[0.35, 0.05])
+    rows = some_reliability(["plain"], replicas=1).iloc[:2].assign(images=[10, 30], accuracy=[0.35, 0.05])
     picture = plots.reliability(rows, title="", caption="")
-    assert picture.figure.axes[0].get_title(loc="left") == "plain\nECE 0.100"
+    assert picture.figure.axes[0].get_title(loc="left") == "plain\nECE 0.300"
 
 
 def test_reliability_of_one_replica_is_one_line() -> None:
