@@ -213,10 +213,15 @@ def test_points_are_written_as_in_the_sentences(fraction: float) -> None:
 
 
 def test_the_forest_says_what_the_intervals_cover() -> None:
-    assert "over seeds and test images" in forest().figure.get_supxlabel()
+    assert "over test images and seeds." in forest().figure.get_supxlabel()
     assert "one seed" not in forest().figure.get_supxlabel()
-    alone = " ".join(forest(EFFECTS.assign(seeds=1, seeds_against=1)).figure.get_supxlabel().split())
-    assert "two runs with one seed each: over test images only" in alone
+    for single, against, words in (
+        ([1, 1, 1, 1], 1, "intervals over test images, for these models only: one seed per run"),
+        ([6, 1, 6, 6], 6, "over test images and seeds, not over those of runs with a single seed"),
+        ([6, 6, 6, 6], 1, "over test images and seeds, not over those of runs with a single seed"),
+    ):
+        note = forest(EFFECTS.assign(seeds=single, seeds_against=against)).figure.get_supxlabel()
+        assert words in " ".join(note.split())
 
 
 def some_pairs(runs: list[str]) -> DataFrame:

@@ -220,7 +220,6 @@ def forest(effects: DataFrame, *, margin: float, title: str, caption: str) -> Pi
     """
     groups = effects.groupby("against", sort=False)
     count = len(effects) + len(groups)
-    single = ((effects["seeds"] == 1) & (effects["seeds_against"] == 1)).any()
     numbers = effects["effect"].map(_points) + effects.apply(_interval, axis=1)
     longest = max(map(len, [*effects["run"], *(f"against {against}" for against in effects["against"])]))
     with style():
@@ -248,9 +247,8 @@ def forest(effects: DataFrame, *, margin: float, title: str, caption: str) -> Pi
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_formatter(_signed)
-        covers = "Lines: 95 % intervals, over seeds and test images."
-        covers += " Of two runs with one seed each: over test images only, for these two models." * bool(single)
-        note(figure, f"{caption}.\n{covers} Shaded: within ±{100 * margin:g} percentage points.")
+        shaded = f"Shaded: within ±{100 * margin:g} percentage points."
+        note(figure, f"{caption}.\n{_cover(effects)} {shaded} Answers: p-values by Holm's method for all rows.")
     return Picture(figure)
 
 
@@ -264,6 +262,15 @@ def _draw_effect(axes: Axes, row: int, effect: Any, numbers: str, width: int) ->
     for left, text in ((8, numbers), (16 + 4.8 * width, effect.verdict)):
         right = axes.annotate(text, at, (left, 0), xycoords=axes.get_yaxis_transform(), textcoords=points)
         right.set(color=color, verticalalignment="center", fontsize=8)
+
+
+def _cover(effects: DataFrame) -> str:
+    """Return what the intervals of :func:`forest` cover."""
+    single = effects[["seeds", "seeds_against"]] == 1
+    if single.all(axis=None):
+        return "Lines: 95 % intervals over test images, for these models only: one seed per run."
+    except_single = ", not over those of runs with a single seed" if single.any(axis=None) else ""
+    return f"Lines: 95 % intervals over test images and seeds{except_single}."
 
 
 def _interval(effect: Series) -> str:
