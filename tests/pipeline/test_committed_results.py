@@ -27,6 +27,11 @@ def test_the_committed_results_are_those_of_the_committed_code(tmp_path: Path) -
     assert outdated(project.clone(tmp_path / "clone")) == set()
 
 
+def test_git_tracks_nothing_that_it_ignores() -> None:
+    """DVC refuses to run a stage whose cached output Git tracks."""
+    assert Scratch(PROJECT).git("ls-files", "--cached", "--ignored", "--exclude-standard").stdout == ""
+
+
 def test_outdated_results_are_noticed(repo: Scratch, tmp_path: Path) -> None:
     repo.edit("src/trainlab/schedules.py", "self.gamma ** int(done)", "self.gamma ** done")
     with repo.params() as params:
