@@ -4,5 +4,5 @@
 class UserError(Exception):
     """A mistake that the user can correct: the message says what is wrong, where, and what to do next.
 
-    :func:`trainlab.cli.run_stage` prints it without a traceback and exits with code 1.
+    :func:`trainlab.cli.run_app` prints it without a traceback and exits with code 1.
     """
