@@ -43,7 +43,8 @@ def main(suite: Suite) -> None:
 
     comparison.show(table, comparison.caption(table))
     print("", *(effect.sentence() for effect in found), sep="\n")
-    directories = [Path(directory) / suite for directory in ("metrics", "plots/history", "plots/confusion")]
+    per_run = ("metrics", "plots/history", "plots/confusion", "plots/reliability")
+    directories = [Path(directory) / suite for directory in per_run]
     if old := comparison.leftovers(against, directories):
         print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
 
