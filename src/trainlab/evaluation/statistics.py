@@ -181,8 +181,8 @@ def f1_difference(
     """Return the difference of two macro-F1 (means over seeds) with a bootstrap percentile interval.
 
     Each resample draws images, the same for both runs, and seeds of each run, with replacement. It draws one seed fewer than
-    there are (but at least one): the variance of a mean of S drawn seeds is too small by (S − 1)/S. For few seeds the
-    interval is still too short, because it does not account for the unknown variance, as Student's t does.
+    there are (but at least one): the variance of a mean of S drawn seeds is too small by (S − 1)/S. The interval is too wide
+    if seeds vary little, and too narrow for two seeds that vary much (docs/statistics.md has the coverage).
 
     Parameters
     ----------
