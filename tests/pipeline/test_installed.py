@@ -20,6 +20,8 @@ def test_an_experiment_runs_the_edited_source_in_its_worker_processes_too(data_r
     shown = repo.run(*two_workers, "dvc", "exp", "run", "--temp", "-S", "replicas=2", "train@baseline", timeout=600)
     assert shown.ran("train") == {"baseline"}
     imported = set(re.findall(r"loop in (\S+) is (.+)$", shown.stdout, re.MULTILINE))
-    assert {"MainProcess", "LokyProcess-1", "LokyProcess-2"} <= {process for process, _ in imported}
+    processes = {process for process, _ in imported}
+    assert "MainProcess" in processes
+    assert processes & {"LokyProcess-1", "LokyProcess-2"}  # one of them may have trained both replicas
     copies = (repo.root / ".dvc/tmp/exps").resolve()
     assert [file for _, file in imported if not Path(file).is_relative_to(copies)] == []

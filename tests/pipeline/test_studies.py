@@ -46,7 +46,9 @@ def test_studies_are_reproduced_apart_from_the_pipeline(small_studies: Scratch) 
         "measures/then_5e_2.csv",
         "metrics/alpha.csv",
         "metrics/alpha.json",
+        *(f"metrics/alpha-{kind}.csv" for kind in ("comparisons", "pairs", "seeds")),
         "plots/curves/alpha.csv",
+        "plots/effects/alpha.csv",
         "plots/f1/alpha.csv",
         "plots/logs/alpha.csv",
         "plots/measures/rate_step/loss_and_error.png",
@@ -55,7 +57,7 @@ def test_studies_are_reproduced_apart_from_the_pipeline(small_studies: Scratch) 
         "plots/measures/then_5e_2/losses.png",
         "plots/pictures/alpha/confusion-alpha_0.png",
         "plots/pictures/alpha/confusion-alpha_1.png",
-        "plots/pictures/alpha/curves.png",
+        *(f"plots/pictures/alpha/{name}.png" for name in ("curves", "effects", "pairs", "reliability")),
         "plots/pictures/alpha/f1.png",
         "plots/pictures/alpha/logs-alpha_1.png",
     }
