@@ -40,6 +40,7 @@ class TestProjectParams:
         ]
         for name, run in tricks.items():
             assert (run.epochs, run.batch_size, run.model.name, run.optimizer.name) == (10, 64, "tf_cnn", "adam")
+            assert (run.replicas, run.precision) == (6, "float32")
             assert run.inputs == ("raw" if name == "baseline" else "standardized")
             if name in ("baseline", "norm_inputs"):
                 assert (run.lr, run.schedule.name) == (1e-3, "constant")
@@ -66,7 +67,7 @@ class TestProjectParams:
             assert (run.optimizer.name, run.optimizer.weight_decay, run.lr) == ("adam", 0, 1e-3)
             assert (run.schedule.name, run.seed, run.subset, run.validation) == ("constant", 0, 0, 0)
             assert (run.augmentation, run.regularizers) == ([], [])
-            assert (run.replicas, run.precision) == (6, "bfloat16")
+            assert (run.replicas, run.precision) == (1, "bfloat16")
             assert run.teacher == ("softmax_cross_entropy" if name == "teacher_student" else "")
 
     def test_only_two_runs_inherit_the_rate(self) -> None:

@@ -83,8 +83,23 @@ def test_the_rule(low: float, high: float, p_holm: float, verdict: str) -> None:
         ),
         (
             effect(0.027, 0.041, seeds=(1, 1)),
-            "`new` helps: +3.4 points over `old` (95 % interval +2.7 to +4.1; these two models only, not other seeds; "
+            "Of these two models, that of `new` is better than that of `old`: +3.4 points (95 % interval +2.7 to +4.1; "
+            "one seed each, 10,000 images)",
+        ),
+        (
+            effect(-0.041, -0.027, seeds=(6, 1)),
+            "Of these two models, that of `new` is worse than that of `old`: −3.4 points (95 % interval −4.1 to −2.7; "
+            "6 and 1 seeds, 10,000 images)",
+        ),
+        (
+            effect(-0.02, 0.03, 0.6, seeds=(1, 1)),
+            "These two models of `new` and `old` show no difference: +0.5 points (95 % interval −2.0 to +3.0; one seed each, "
             "10,000 images)",
+        ),
+        (
+            effect(-0.006, 0.008, 0.7, seeds=(1, 2)),
+            "These two models of `new` and `old` make no difference that matters: +0.1 points (95 % interval −0.6 to +0.8; "
+            "1 and 2 seeds, 10,000 images)",
         ),
     ],
 )

@@ -59,14 +59,27 @@ class Effect:
 
     def sentence(self) -> str:
         """Return the answer as a sentence that can be quoted, with its evidence."""
-        points, verdict = f"{in_points(self.difference.effect)} points", self.verdict
-        answer = {
-            "helps": f"helps: {points} over `{self.against}`",
-            "hurts": f"hurts: {points} against `{self.against}`",
-            "no difference that matters": f"makes no difference that matters against `{self.against}`: {points}",
-            "no difference shown": f"shows no difference from `{self.against}`: {points}",
-        }[verdict]
-        return f"`{self.run}` {answer} ({self._evidence()})"
+        run, against, points = f"`{self.run}`", f"`{self.against}`", f"{in_points(self.difference.effect)} points"
+        answers: dict[Verdict, str] = {
+            "helps": f"{run} helps: {points} over {against}",
+            "hurts": f"{run} hurts: {points} against {against}",
+            "no difference that matters": f"{run} makes no difference that matters against {against}: {points}",
+            "no difference shown": f"{run} shows no difference from {against}: {points}",
+        }
+        if self.single_seed:  # nothing about the runs: another seed may change the sign
+            models = f"of {run} and {against}"
+            answers = {
+                "helps": f"Of these two models, that of {run} is better than that of {against}: {points}",
+                "hurts": f"Of these two models, that of {run} is worse than that of {against}: {points}",
+                "no difference that matters": f"These two models {models} make no difference that matters: {points}",
+                "no difference shown": f"These two models {models} show no difference: {points}",
+            }
+        return f"{answers[self.verdict]} ({self._evidence()})"
+
+    @property
+    def single_seed(self) -> bool:
+        """Whether one of the runs has a single seed, so that nothing is known about its other seeds."""
+        return min(self.difference.seeds, self.difference.seeds_against) == 1
 
     def _evidence(self) -> str:
         difference = self.difference
@@ -74,12 +87,11 @@ class Effect:
         excludes_zero = difference.low > 0 or difference.high < 0
         if self.verdict == "no difference shown" and excludes_zero:
             interval += f", but p = {self.p_holm:.2f} by Holm's method"
-        images = f"{difference.images:,} images"
-        if difference.seeds == difference.seeds_against == 1:
-            return f"{interval}; these two models only, not other seeds; {images}"
-        same = difference.seeds == difference.seeds_against
-        seeds = f"{difference.seeds} seeds each" if same else f"{difference.seeds} and {difference.seeds_against} seeds"
-        return f"{interval}; {seeds}, {images}"
+        if difference.seeds == difference.seeds_against:
+            seeds = f"{difference.seeds} seeds each" if difference.seeds > 1 else "one seed each"
+        else:
+            seeds = f"{difference.seeds} and {difference.seeds_against} seeds"
+        return f"{interval}; {seeds}, {difference.images:,} images"
 
 
 def in_points(fraction: float) -> str:
