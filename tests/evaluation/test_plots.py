@@ -180,6 +180,13 @@ def test_the_forest_has_a_row_per_comparison_below_what_it_is_against() -> None:
     ]
 
 
+@pytest.mark.parametrize("seeds", [(1, 1), (1, 6), (6, 1)])
+def test_from_one_seed_a_model_is_better_and_not_a_run(seeds: tuple[int, int]) -> None:
+    [axes] = forest(EFFECTS.assign(seeds=seeds[0], seeds_against=seeds[1])).figure.axes
+    words = ["better model", "no difference that matters", "no difference shown", "worse model"]
+    assert texts(axes)[1::2] == words
+
+
 def test_the_forest_shades_the_margin_and_marks_zero() -> None:
     [axes] = forest(margin=0.02).figure.axes
     [band] = axes.patches

@@ -259,7 +259,12 @@ def _draw_effect(axes: Axes, row: int, effect: Any, numbers: str, width: int) ->
     face = "white" if effect.verdict == "no difference shown" else color
     axes.plot(100 * effect.effect, row, marker, color=color, markersize=6, markerfacecolor=face)
     at, points = (1, row), "offset points"
-    for left, text in ((8, numbers), (16 + 4.8 * width, effect.verdict)):
+    # From one seed, a model is better than another one, and nothing is known about the run.
+    of_models = (
+        {"helps": "better model", "hurts": "worse model"} if min(effect.seeds, effect.seeds_against) == 1 else {}
+    )
+    words = of_models.get(effect.verdict, effect.verdict)
+    for left, text in ((8, numbers), (16 + 4.8 * width, words)):
         right = axes.annotate(text, at, (left, 0), xycoords=axes.get_yaxis_transform(), textcoords=points)
         right.set(color=color, verticalalignment="center", fontsize=8)
 
