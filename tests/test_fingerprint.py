@@ -251,9 +251,8 @@ def use_in_training(import_statement: str, reference: str) -> Callable[[Checkout
 
     def change(checkout: Checkout) -> None:
         checkout.edit("training/loop.py", "import math\n", f"import math\n{import_statement}\n")
-        checkout.edit(
-            "training/loop.py", "    place = devices.prepare(", f"    print({reference})\n    place = devices.prepare("
-        )
+        start = "    device = images.train.labels.device\n"
+        checkout.edit("training/loop.py", start, f"    print({reference})\n{start}")
 
     return change
 
@@ -356,9 +355,9 @@ def comment_and_document(checkout: Checkout) -> None:
 
 def change_type_hints(checkout: Checkout) -> None:
     checkout.edit("schedules.py", "done: float, epochs: int) -> float", "done: int, epochs: float) -> int")
-    checkout.edit("training/loop.py", "extra = {}", "extra: dict[str, Tensor] = {}")
+    checkout.edit("training/loop.py", "self._extra: Draws = {}", "self._extra = {}")
     unused = "from typing import TYPE_CHECKING, NamedTuple\n\nif TYPE_CHECKING:\n    from fractions import Fraction\n"
-    checkout.edit("training/loop.py", "from typing import NamedTuple\n", unused)
+    checkout.edit("training/loop.py", "from typing import Literal, NamedTuple\n", unused)
 
 
 def edit_what_no_run_uses(checkout: Checkout) -> None:

@@ -185,7 +185,8 @@ def test_a_process_that_is_ended_from_outside(two: None, nothing_left: None) -> 
 
 
 ENDLESS = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 sys.path[:0] = sys.argv[1:]
 from small import data, run_config
 from trainlab.training.replicas import train
