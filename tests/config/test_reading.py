@@ -105,6 +105,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), 
 WORDS = st.text("on yes null_2e-3", max_size=8)
 
 
+@pytest.mark.slow
 @given(values(ANY_TEXT).map(lambda value: (value, False)) | values(WORDS).map(lambda value: (value, True)))
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, written: tuple[dict[str, Any], bool]

@@ -67,6 +67,7 @@ def root(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
+@pytest.mark.slow
 def test_pages_are_up_to_date_and_their_claims_hold() -> None:
     done = subprocess.run(
         [sys.executable, "docs/fill.py", "--check"],

@@ -80,6 +80,7 @@ def test_confusion_writes_each_count_into_its_cell() -> None:
     assert axes.get_title(loc="left") == "plain\naccuracy 50.00% of 20 images"
 
 
+@pytest.mark.slow
 def test_confusion_of_a_hundred_classes_has_no_numbers_and_fits(tmp_path: Path) -> None:
     picture = confusion(some_counts(100))
     picture.save(tmp_path / "hundred.png")
@@ -339,6 +340,7 @@ def test_reliability_of_one_replica_is_one_line() -> None:
 CAPTION = "10,000 test images; 6 replicas per run; 10 epochs of all training images; float32; trained on CPU (AVX512), 1 thread"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 20])
 @pytest.mark.parametrize("prefix", ["r", "teacher_student_with_consistency_"])
 def test_no_text_overlaps_or_is_cut_off(prefix: str, count: int) -> None:
@@ -497,6 +499,7 @@ def test_layers_without_any_gradient_are_drawn() -> None:
     picture.png()
 
 
+@pytest.mark.slow
 def test_a_long_caption_fits_below_every_picture() -> None:
     caption = (
         "10,000 test images; 1 to 3 replicas a run; 10 to 15 epochs of all or 500 to 5,000 training images; "
@@ -559,6 +562,7 @@ def test_names_at_the_ends_of_lines_keep_their_distance_and_order(values: list[f
         assert places == pytest.approx(values)
 
 
+@pytest.mark.slow
 def test_same_numbers_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
     def draw(name: str) -> None:
         bars().save(tmp_path / name / "bars.png")

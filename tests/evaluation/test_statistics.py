@@ -372,6 +372,7 @@ def test_bootstrap_is_deterministic_by_its_seed() -> None:
     assert found != f1_difference(a, b, labels, 4, resamples=50, seed=1)
 
 
+@pytest.mark.slow
 def test_bootstrap_interval_is_as_derived_with_loops() -> None:
     """Same distribution, other random numbers: scikit-learn's scores of explicit resamples."""
     labels = np.arange(40) % 4
@@ -513,6 +514,7 @@ def test_the_number_found_is_the_smallest_with_enough_power(margin: float) -> No
     assert power(found - 1) < 0.803
 
 
+@pytest.mark.slow
 @given(runs_of_several_seeds, st.floats(0.01, 1), st.floats(1, 3))
 @settings(max_examples=100, deadline=None)
 def test_a_larger_difference_needs_no_more_seeds(runs: tuple[Correct, Correct], margin: float, factor: float) -> None:

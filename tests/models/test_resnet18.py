@@ -134,6 +134,7 @@ def test_another_stride_is_an_error(wrong: object) -> None:
         ResNet18.model_validate({"name": "resnet18", "stem_stride": wrong})
 
 
+@pytest.mark.slow
 def test_torchvision_is_imported_only_where_a_network_is_built() -> None:
     script = "import sys; sys.path.insert(0, sys.argv[1]); import trainlab.models.resnet18; print('torchvision' in sys.modules)"
     source = Path(__file__).parents[2] / "src"

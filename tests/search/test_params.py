@@ -107,6 +107,7 @@ def test_the_search_of_the_project_is_valid_and_its_suite_exists() -> None:
     assert search.base["suite"] in suites
 
 
+@pytest.mark.slow
 def test_training_does_not_import_optuna() -> None:
     code = "import sys, trainlab.config, trainlab.training.loop, trainlab.training.progress; sys.exit('optuna' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}

@@ -169,6 +169,7 @@ def test_distributions_have_one_panel_per_epoch_and_state_the_share_beyond_the_a
     picture.png()
 
 
+@pytest.mark.slow
 def test_eighteen_epochs_fit() -> None:
     picture = study_plots.per_sample_losses(some_histograms(range(1, 19)), title="run", caption="100 images.")
     with Image.open(io.BytesIO(picture.png())) as image:
@@ -190,6 +191,7 @@ def test_the_animation_has_one_frame_per_epoch_with_the_same_axes() -> None:
     assert len({picture.figure.axes[0].get_ylim() for picture in animation.pictures}) == 1
 
 
+@pytest.mark.slow
 def test_same_numbers_same_bytes_whatever_the_users_settings(tmp_path: Path) -> None:
     def draw(name: str) -> None:
         pictures = {"rates.png": rates(), "turns.png": loss_and_error(), "capacity.png": capacity()}

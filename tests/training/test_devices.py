@@ -49,6 +49,7 @@ def test_memory_is_kept_between_steps() -> None:
     assert int(python(FAULTS, "keep")) < int(python(FAULTS, "return")) / 10
 
 
+@pytest.mark.slow
 def test_a_training_stage_imports_nothing_slow_that_it_does_not_need() -> None:
     modules = python(STARTED).split()
     assert "torch" in modules
