@@ -144,7 +144,7 @@ MODELS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["block1.0", "block2.0", "conv"],
     ),
     "convnet with batch norm": ({**CONVNET, "batch_norm": True}, ["block1.0", "block1.1", "block2.1"]),
-    "resnet18": ({"name": "resnet18", "stem_stride": 2}, ["layer4.1.bn2"]),
+    "resnet18": ({"name": "resnet18", "stem_stride": 2}, ["conv1", "layer4.1.bn2"]),
 }
 
 
