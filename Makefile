@@ -32,11 +32,12 @@ check: $(SETUP)  ## check params.yaml
 DEMO := .work/demo
 demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits), in three minutes
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@git ls-files -z -- . ':!:studies' ':!:search' ':!:metrics' ':!:plots' ':!:checks' ':!:dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(DEMO)
+	@git ls-files -z -- . ':!:studies' ':!:search' ':!:metrics' ':!:plots' ':!:checks' ':!:report' ':!:dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(DEMO)
 	@cd $(DEMO) && git init -q && cp demo/params.yaml params.yaml
+	@cd $(DEMO) && mkdir studies search && echo "schema: '2.0'" | tee studies/dvc.lock > search/dvc.lock
 	@cd $(DEMO) && dvc repro
 	@cd $(DEMO) && echo && python stages/compare.py tricks
-	@echo && echo "Pictures: $(DEMO)/plots/pictures/tricks/"
+	@echo && echo "The results on one page: $(DEMO)/report/index.html"
 
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
 	dvc repro
