@@ -6,7 +6,7 @@ import typer
 
 Name = typer.Argument(
     metavar="A",
-    help="A run, a run at a Git revision (main~3:baseline), or a file of predictions (….safetensors).",
+    help="A run, a run at a Git revision (main~3:baseline), a file of predictions (….safetensors), or a revision.",
 )
 Against = typer.Argument(metavar="B", help="The same; by default the run that params.yaml names in `against`.")
 
@@ -21,7 +21,10 @@ def compare(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show whether one run is better than another one, with an interval."""
+    """Show whether one run is better than another one, with an interval.
+
+    For two revisions, such as main HEAD: every run whose predictions differ, that at the second minus that at the first.
+    """
     if markdown and as_json:
         raise typer.BadParameter("choose one of them.", param_hint="--markdown, --json")
     if margin is not None and not 0 < margin < 1:
@@ -29,11 +32,15 @@ def compare(
             f"{margin} is not between 0 and 1, such as 0.01 for one percentage point.", param_hint="--margin"
         )
 
-    from trainlab.commands import answer, sources
+    from trainlab.commands import answer, revisions, sources
 
-    a = sources.find(name)
-    b = sources.find(against) if against is not None else sources.compared_with(a)
-    answered = answer.compare(a, b, sources.margin(a) if margin is None else margin)
+    answered: answer.Answer | revisions.Changes
+    if against is not None and sources.are_revisions(name, against):
+        answered = revisions.compare(name, against, margin)
+    else:
+        a = sources.find(name)
+        b = sources.find(against) if against is not None else sources.compared_with(a)
+        answered = answer.compare(a, b, sources.margin(a) if margin is None else margin)
     if as_json:
         print(answered.as_json())
     elif markdown:
