@@ -18,12 +18,13 @@ from trainlab.report.content import Images, Missing, Report, Run, Search, Study,
 
 TEMPLATES = Path(__file__).parent / "templates"
 LEVEL = 0.05  # of p-values
-VERDICTS = {
-    "helps": "better: Holm's p-value is below 0.05",
-    "hurts": "worse: Holm's p-value is below 0.05",
-    "no difference that matters": "the interval is within ± the margin",
-    "no difference shown": "neither: more seeds or more images may show a difference",
+RULES = {  # the first that applies
+    "no difference that matters": "the 95 % interval is within ± the margin",
+    "helps": "better, and Holm's p-value is below 0.05",
+    "hurts": "worse, and Holm's p-value is below 0.05",
+    "no difference shown": "otherwise: more seeds or more images may show one",
 }
+ORDER = ["helps", "hurts", "no difference that matters", "no difference shown"]  # of their numbers
 MISTAKES = 10  # per run
 PAIRS, EXAMPLES = 6, 8  # pairs of classes per suite, images per pair
 SAMPLES, SAMPLED_CLASSES = 8, 20  # training images per class; of the first classes
@@ -69,7 +70,7 @@ def render(report: Report) -> str:
         images=report.images if isinstance(report.images, Missing) else shown_images(report.images),
         studies=report.studies if isinstance(report.studies, Missing) else shown_studies(report.studies),
         search=report.search if isinstance(report.search, Missing) else shown_search(report.search),
-        verdicts=VERDICTS,
+        rules=RULES,
         numbered_classes=NUMBERED_CLASSES,
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
@@ -166,7 +167,7 @@ def shown_effects(effects: DataFrame | None) -> dict[str, Any] | None:
         return None
     plot = charts.forest(effects)
     given = Counter((row.verdict, row.words) for rows in plot.groups.values() for row in rows)
-    ordered = sorted(given.items(), key=lambda item: list(VERDICTS).index(item[0][0]))
+    ordered = sorted(given.items(), key=lambda item: ORDER.index(item[0][0]))
     return {"forest": plot, "counts": dict(ordered), "answers": list(effects["answer"])}
 
 
