@@ -211,4 +211,5 @@ for (const figure of all("figure.confusion")) {
   };
   first.addEventListener("change", show);
   second.addEventListener("change", show);
+  show();
 }
