@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo repro search queue studies quick test fuzz mutants lint bench lock clean
+.PHONY: help setup check demo repro search queue studies quick test fuzz mutants lint docs bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ lint: $(SETUP)  ## check format, style, types and the generated tables
 	ruff check .
 	mypy
 	python docs/fill.py --check
+
+docs: $(SETUP)  ## build the documentation as a site, in .work/site
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "Open .work/site/index.html"
 
 bench: $(SETUP)  ## time our training loop against the usual notebook loop, side by side
 	python benchmarks/speed.py
