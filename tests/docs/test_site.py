@@ -18,6 +18,7 @@ LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src"}
 
 
 def build(project: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    # The configuration is strict: a warning fails.
     command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(target)]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300, check=False)
 
@@ -27,7 +28,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("site")
     built = build(PROJECT, target)
     assert built.returncode == 0, built.stderr
-    assert "WARNING" not in built.stderr
     return target
 
 
@@ -98,13 +98,13 @@ def test_formulas_and_diagrams_are_rendered(site: Path) -> None:
     assert '<pre class="mermaid">' in (site / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", ["[gone](gone.md)", "[gone](statistics.md#gone)", "![gone](../plots/gone.png)"])
-def test_a_broken_link_stops_the_build(text: str, tmp_path: Path) -> None:
+def test_broken_links_stop_the_build(tmp_path: Path) -> None:
     project = tmp_path / "project"
     skipped = shutil.ignore_patterns(".git", ".venv", ".work", "models", "predictions", "data", ".dvc", "mutants")
     shutil.copytree(PROJECT, project, ignore=skipped, symlinks=True)
+    links = ["[page](no-page.md)", "[anchor](statistics.md#no-anchor)", "![picture](../plots/no-picture.png)"]
     page = project / "docs/gpu.md"
-    page.write_text(page.read_text(encoding="utf-8") + f"\n{text}\n", encoding="utf-8")
+    page.write_text("\n\n".join([page.read_text(encoding="utf-8"), *links]), encoding="utf-8")
     built = build(project, tmp_path / "site")
     assert built.returncode != 0
-    assert "gone" in built.stderr
+    assert all(name in built.stderr for name in ("no-page", "no-anchor", "no-picture"))
