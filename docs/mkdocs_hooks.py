@@ -26,6 +26,7 @@ PAGES = {
 }
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # ```python run: the words are for the tests
+_ROLE = re.compile(r":(?:class|data|func|meth|mod):<code>~?(?:[\w.]*\.(?=\w+</code>))?")  # of docstrings, as Sphinx reads them
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -58,8 +59,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML, which browsers show without a script."""
+    """Turn formulas into MathML, which browsers show without a script, and cross-references of docstrings into names."""
     display = {"(": "inline", "[": "block"}
+    content = _ROLE.sub("<code>", content)
     return _FORMULA.sub(lambda match: convert(html.unescape(match[3]), display=display[match[2]]), content)
 
 
