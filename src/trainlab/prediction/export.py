@@ -10,6 +10,7 @@ size. Outputs: ``probabilities``, ``[batch, classes]``, float32, mean over the r
 
 import json
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trainlab.data import batches
 from trainlab.data.stored import Dataset
 from trainlab.errors import UserError
 from trainlab.files import written_whole
+from trainlab.training import devices
 from trainlab.training.model_file import TrainedModel
 
 INPUT, OUTPUTS = "images", ("probabilities", "scores")
@@ -71,7 +73,11 @@ def program(model: TrainedModel, replica: int | None = None) -> ExportedProgram:
     with torch.random.fork_rng(devices=[]):  # building a network draws initial weights
         graph = _Graph(model, replica)
     example = torch.zeros(2, *model.shape, dtype=torch.uint8)
-    return torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: Dim("batch")}})
+    with _traceable():
+        exported = torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: Dim("batch")}})
+    for node in exported.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this computer
+    return exported
 
 
 def save_torch_export(model: TrainedModel, path: Path, replica: int | None = None) -> None:
@@ -103,16 +109,20 @@ def save_onnx(model: TrainedModel, path: Path, replica: int | None = None) -> No
             f" `--format torch_export`"
         ) from error
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the packages about each other's versions
+    with _traceable(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of these packages about each other's versions
         exported: Any = torch.onnx.export(
-            program(model, replica), input_names=[INPUT], output_names=list(OUTPUTS), verbose=False
+            program(model, replica),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: "batch"},),  # the name of this dimension in the file
+            verbose=False,
         )
     proto = exported.model_proto
-    _tidy(proto)
-    onnx.helper.set_model_props(
-        proto, {key: json.dumps(value, ensure_ascii=False) for key, value in description(model, replica).items()}
-    )
+    for item in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        item.ClearField("metadata_props")  # paths of this computer and lines of this module
+    facts = {key: json.dumps(value, ensure_ascii=False) for key, value in description(model, replica).items()}
+    onnx.helper.set_model_props(proto, facts)
     if proto.ByteSize() > LARGEST_ONNX:
         raise UserError(f"{path} would be larger than 2 GiB, which ONNX does not allow: export single replicas")
     onnx.checker.check_model(proto)
@@ -128,3 +138,12 @@ def description(model: TrainedModel, replica: int | None = None) -> dict[str, An
         "replicas": list(range(len(model.weights))) if replica is None else [replica],
         "inputs": model.config.inputs,
     }
+
+
+def _traceable() -> AbstractContextManager[None]:
+    """Return a context in which `torch.export` works after :func:`trainlab.training.devices.prepare`.
+
+    It reads cuDNN's precision by an older name, which is an error while the precision is `ieee` (torch 2.15). Tracing
+    computes nothing, so that the precision does not matter.
+    """
+    return devices.float32_arithmetic("tf32")
