@@ -34,7 +34,9 @@ def photo(width: int = 50, height: int = 37) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def test_probabilities_are_the_mean_over_the_replicas_and_disagreement_counts_their_votes(classifier: Classifier) -> None:
+def test_probabilities_are_the_mean_over_the_replicas_and_disagreement_counts_their_votes(
+    classifier: Classifier,
+) -> None:
     shares = probabilities(MODEL.scores(IMAGES))
     predicted = classifier.predict(PIXELS)
     assert predicted.classes == MODEL.classes
@@ -120,7 +122,11 @@ def test_threads_and_random_numbers_of_the_caller_are_unchanged(classifier: Clas
 def test_importing_the_package_imports_nothing_slow() -> None:
     code = "import sys, trainlab; print(trainlab.load.__name__, *sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(PROJECT / "src")}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(PROJECT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     name, *modules = done.stdout.split()
     assert name == "load"

@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import pytest
+
 from commands.console import Call, Called
 from pages import PROJECT
 from trainlab import __version__
@@ -45,10 +47,35 @@ def test_version(call: Call) -> None:
     assert call("--version") == Called(f"trainlab {__version__}\n", "", 0)
 
 
+def completed(words: str) -> list[str]:
+    """Return what bash completes the last of these words to."""
+    position = str(len(words.split(" ")) - 1)
+    return script(_TRAINLAB_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position).stdout.split()
+
+
 def test_completion_knows_the_commands() -> None:
-    shown = script(_TRAINLAB_COMPLETE="complete_bash", COMP_WORDS="trainlab com", COMP_CWORD="1")
-    assert shown.stdout.split() == ["compare"]
+    assert completed("trainlab com") == ["compare"]
     assert "--show-completion" in script("--help").stdout
+
+
+def test_completion_knows_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in (
+        *("models/plain.safetensors", "models/plain.onnx", "predictions/tricks/planned.safetensors"),
+        *(
+            "configs/tricks/placed.yaml",
+            "configs/tricks/_suite.yaml",
+            "configs/checks/plus.yaml",
+            "models/other.safetensors",
+        ),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    monkeypatch.chdir(tmp_path)
+    runs = ["placed", "plain", "planned"]
+    assert completed("trainlab predict a.png --run pl") == runs
+    assert completed("trainlab export pl") == runs
+    assert completed("trainlab compare pl") == runs
+    assert completed("trainlab compare plain o") == ["other"]
 
 
 def test_without_a_command_the_help_is_shown(call: Call) -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,15 @@ import pytest
 import torch
 
 from pages import PROJECT
-from small import dataset, run_config, scored
-from test_contracts import UNINITIALIZED, label, smallest
+from small import run_config, scored
 from trained import SMALL, small_model
+from training.schema_samples import choices
 from trainlab.config.schema import RunConfig
 from trainlab.data.stored import Dataset
 from trainlab.errors import UserError
 from trainlab.evaluation.calibration import probabilities
 from trainlab.prediction import export
 from trainlab.training.model_file import TrainedModel
-from training.schema_samples import choices
 
 pytestmark = pytest.mark.slow
 
@@ -63,20 +61,19 @@ def check(outputs: dict[str, np.ndarray], scores: np.ndarray) -> None:
     np.testing.assert_allclose(outputs["probabilities"], probabilities(scores).mean(0), rtol=0, atol=TOLERANCE)
 
 
-MODELS = {f"model {label(model)}": {"model": model} for model in smallest(UNINITIALIZED)}
-INPUTS = {f"inputs {inputs}": {"inputs": inputs} for inputs in choices("inputs")}
-OTHERS = {
-    "batch norm": {"model": {"name": "convnet", "width": 2, "depth": 1, "filter_size": 3, "hidden_dim": 0, "batch_norm": True}},
+KINDS: dict[str, dict[str, Any]] = {
+    **{model["name"]: {"model": model} for model in reversed(choices("model"))},  # the smallest of each name
+    **{inputs: {"inputs": inputs} for inputs in choices("inputs")},
+    "batch norm": {
+        "model": {"name": "convnet", "width": 2, "depth": 1, "filter_size": 3, "hidden_dim": 0, "batch_norm": True}
+    },
     "baseline": {"objective": {"name": "policy_gradient", "entropy_weight": 0.04, "baseline": True}},
 }
 
 
-@pytest.mark.parametrize("kind", [*MODELS, *INPUTS, *OTHERS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_onnx_runtime_gives_the_scores_of_the_model_file(kind: str, tmp_path: Path) -> None:
-    own = {**MODELS, **INPUTS, **OTHERS}[kind]
-    config = run_config(**{"model": SMALL, **{key: value for key, value in own.items() if kind not in MODELS}})
-    config = config.model_copy(update=own if kind in MODELS else {})
-    model = untrained(config)
+    model = untrained(run_config(**{"model": SMALL, **KINDS[kind]}))
     scores = model.scores(images())  # it sets the precision, which must not disturb the export
     export.save_onnx(model, tmp_path / "model.onnx")
     check(onnx_outputs(tmp_path / "model.onnx", images().images), scores)
@@ -127,7 +124,11 @@ def test_a_fresh_process_without_trainlab_loads_the_program(exported: Path) -> N
         "print(len(program(pixels[:1])[0]), json.loads(facts['trainlab.json'])['classes'], 'trainlab' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(exported)], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-W", "error", "-c", code, str(exported)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"1 {small_model().classes} False\n"
@@ -170,9 +171,8 @@ def test_a_model_that_is_too_large_for_onnx_is_refused(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_constant_channel_and_a_mean_image_are_part_of_the_images() -> None:
-    """The samples above cover every branch of the normalization."""
+def test_the_samples_cover_every_model_and_every_normalization() -> None:
+    schema = RunConfig.model_json_schema()
+    assert {model["name"] for model in choices("model")} <= KINDS.keys()
+    assert set(schema["properties"]["inputs"]["enum"]) <= KINDS.keys()
     assert 0 in images().std
-    assert len(np.unique(images().mean_image)) > 100
-    assert {"raw", "channel_mean", "mean_image", "standardized"} == set(choices("inputs"))
-    assert replace(images()).shape == dataset().shape

@@ -30,8 +30,7 @@ def compare(
 ) -> None:
     """Show whether one run is better than another one, with an interval.
 
-    Needs the predictions of both runs: `dvc pull predictions` gets those that were pushed, and the stage `evaluate` writes
-    them.
+    Needs the predictions of both runs: `dvc pull` gets those that were pushed, and the stage `evaluate` writes them.
     """
     if markdown and as_json:
         raise typer.BadParameter("choose one of them.", param_hint="--markdown, --json")

@@ -42,7 +42,7 @@ def export(
     [batch, channels, height, width], in the size of the training images. Outputs: `probabilities`, [batch, classes], mean
     over the replicas; `scores`, [batch, replicas, classes]. The names of the classes are in the file's metadata.
 
-    Needs a model file: `dvc pull models` gets those that were pushed, and the stage `train` writes them.
+    Needs a model file: `dvc pull` gets those that were pushed, and the stage `train` writes them.
     """
     from trainlab.errors import UserError
     from trainlab.prediction import classifier

@@ -57,7 +57,7 @@ def predict(
     The probabilities are means over the model's replicas (seeds). The disagreement is the share of replicas whose most
     probable class is another one. Images are scaled and cropped like those of the data source `folder`.
 
-    Needs a model file: `dvc pull models` gets those that were pushed, and the stage `train` writes them.
+    Needs a model file: `dvc pull` gets those that were pushed, and the stage `train` writes them.
     """
     if (model is None) == (not run):
         raise typer.BadParameter("name a run or a model file, one of them.", param_hint="--run, --model")

@@ -52,7 +52,7 @@ class _Graph(nn.Module):
             net = model.config.model.build(model.shape, self.objective.num_outputs(len(model.classes)))
             net.load_state_dict(weights)
             self.nets.append(net)
-        self.eval()
+        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         inputs = torch.addcmul(self.shift, images.to(torch.float32), self.scale)
