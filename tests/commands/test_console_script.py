@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,13 @@ def test_help_lists_each_command_on_one_line_and_imports_nothing_slow() -> None:
     ]
     assert all(len(line) == 2 and line[1].endswith(".") for line in lines)
     assert SLOW & set(shown.stderr.split()) == set()
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
+def test_help_shows_the_whole_text_of_a_command(command: Any, call: Call) -> None:
+    """Brackets would be read as markup, and vanish."""
+    shown = call(command.callback.__name__, "--help").out.partition("Arguments")[0].split()
+    assert [word for word in command.callback.__doc__.split() if word not in shown] == []
 
 
 def test_version(call: Call) -> None:

@@ -112,6 +112,13 @@ def test_the_files_contain_no_path_of_this_computer(exported: Path) -> None:
         assert str(PROJECT).encode() not in file.read_bytes(), file.name
 
 
+def test_the_same_model_gives_the_same_bytes(exported: Path, tmp_path: Path) -> None:
+    export.save_onnx(small_model(), tmp_path / "small.onnx")
+    export.save_torch_export(small_model(), tmp_path / "small.pt2")
+    for file in tmp_path.iterdir():
+        assert file.read_bytes() == (exported / file.name).read_bytes(), file.name
+
+
 def test_a_fresh_process_without_trainlab_loads_the_program(exported: Path) -> None:
     np.save(exported / "pixels.npy", scored().images)
     code = (

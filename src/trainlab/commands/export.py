@@ -38,9 +38,9 @@ def export(
 ) -> None:
     """Write a trained model as one file for other runtimes (ONNX, torch.export).
 
-    The file takes pixels and contains the normalization of the inputs. Input: `images`, uint8,
-    [batch, channels, height, width], in the size of the training images. Outputs: `probabilities`, [batch, classes], mean
-    over the replicas; `scores`, [batch, replicas, classes]. The names of the classes are in the file's metadata.
+    The file takes pixels and contains the normalization of the inputs. Input: `images`, uint8, batch × channels × height ×
+    width, in the size of the training images. Outputs: `probabilities`, batch × classes, mean over the replicas; `scores`,
+    batch × replicas × classes. The names of the classes are in the file's metadata.
 
     Needs a model file: `dvc pull` gets those that were pushed, and the stage `train` writes them.
     """

@@ -169,8 +169,9 @@ def load(path: Path, device: str = "auto", *, otherwise: str = "name another fil
     except OSError:
         raise
     except Exception as error:  # damaged or foreign content causes many types of errors
-        if isinstance(error.__cause__, ValidationError):  # of another version's configuration; the message says so
-            raise
-        reason = " ".join(str(error.__cause__ or error).split())[:LONGEST]
+        cause = error.__cause__
+        if isinstance(cause, ValidationError) and cause.errors()[0]["loc"]:
+            raise  # one key of the configuration is that of another version, and the message says so
+        reason = " ".join(str(cause or error).split())[:LONGEST]
         raise UserError(f"{name} is damaged or not a model file of trainlab ({reason}): {otherwise}") from error
     return classifier
