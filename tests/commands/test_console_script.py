@@ -28,7 +28,7 @@ def script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
     command = [sys.executable, "-c", code, str(PROJECT / "src"), *arguments]
     with_wide_terminal = {**os.environ, "COLUMNS": "80", **environment}
-    return subprocess.run(command, env=with_wide_terminal, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=with_wide_terminal, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_help_lists_each_command_on_one_line_and_imports_nothing_slow() -> None:

@@ -36,7 +36,7 @@ def export(
         int | None, typer.Option(min=0, help="Export this replica alone, from 0; by default the mean of all.")
     ] = None,
 ) -> None:
-    """Write a trained model as one file for other runtimes (ONNX, torch.export).
+    """Write a trained model as one file for other runtimes.
 
     The file takes pixels and contains the normalization of the inputs. Input: `images`, uint8, batch × channels × height ×
     width, in the size of the training images. Outputs: `probabilities`, batch × classes, mean over the replicas; `scores`,
