@@ -76,7 +76,8 @@ def check_trainlab(arguments: list[str]) -> None:
     script = get_command(app)
     assert isinstance(script, TyperGroup)
     known = {option for parameter in script.commands[arguments[0]].params for option in parameter.opts}
-    assert {argument.partition("=")[0] for argument in arguments if argument.startswith("-")} <= known
+    options = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
+    assert options - {"-"} <= known  # "-" is standard input
 
 
 def check_dvc(arguments: list[str], scratch: Path) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[2]
 SOURCE, STAGES = PROJECT / "src", PROJECT / "stages"
-# Base classes of everything, whose code decides no result, and a docstring with the version.
+# Base classes of everything, whose code decides no result, and the package, whose one function no stage calls.
 EVERYWHERE = {"src/trainlab/__init__.py", "src/trainlab/component.py", "src/trainlab/errors.py"}
 # They only parse arguments and show progress.
 INTERFACE = ("trainlab.cli", "trainlab.training.progress")

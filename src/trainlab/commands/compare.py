@@ -4,11 +4,18 @@ from typing import Annotated
 
 import typer
 
+from trainlab.commands import runs
+
 Name = typer.Argument(
     metavar="A",
     help="A run, a run at a Git revision (main~3:baseline), or a file of predictions (….safetensors).",
+    autocompletion=runs.complete,
 )
-Against = typer.Argument(metavar="B", help="The same; by default the run that params.yaml names in `against`.")
+Against = typer.Argument(
+    metavar="B",
+    help="The same; by default the run that params.yaml names in `against`.",
+    autocompletion=runs.complete,
+)
 
 
 def compare(
@@ -21,7 +28,10 @@ def compare(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show whether one run is better than another one, with an interval."""
+    """Show whether one run is better than another one, with an interval.
+
+    Needs the predictions of both runs: `dvc pull` gets those that were pushed, and the stage `evaluate` writes them.
+    """
     if markdown and as_json:
         raise typer.BadParameter("choose one of them.", param_hint="--markdown, --json")
     if margin is not None and not 0 < margin < 1:
