@@ -29,12 +29,37 @@ from typing import NoReturn
 BIN = Path(sys.executable).parent
 SIZE = 1 << 20  # bytes of a request, at most
 LIBRARIES = (
-    *("torch", "numpy", "pandas", "scipy.stats", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.ImageOps"),
-    *("annotated_types", "joblib", "loky", "pydantic.main", "pydantic.type_adapter", "requests", "rich.progress"),
-    *("ruamel.yaml", "safetensors.torch", "typer"),
-    *("dvc.cli.parser", "dvc.data_cloud", "dvc.repo.artifacts", "dvc.repo.datasets", "dvc.repo.experiments"),
-    *("dvc.repo.plots", "dvc.repo.reproduce", "dvc.stage.run", "dvc.ui.table", "dvc_data.hashfile.db.local"),
-    *("dvc_render.vega", "dulwich.ignore", "flatten_dict", "wcwidth"),
+    *(
+        "torch",
+        "torchvision.datasets",
+        "numpy",
+        "pandas",
+        "scipy.stats",
+        "joblib",
+        "loky",
+        "safetensors.torch",
+        "PIL.ImageOps",
+    ),
+    *("annotated_types", "pydantic.fields", "pydantic.types", "ruamel.yaml", "requests", "rich.progress", "typer"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg", "optuna", "sqlalchemy.orm"),
+    *(
+        "dvc.cli.parser",
+        "dvc.data_cloud",
+        "dvc.repo.artifacts",
+        "dvc.repo.datasets",
+        "dvc.repo.experiments.queue.celery",
+    ),
+    *(
+        "dvc.repo.graph",
+        "dvc.repo.index",
+        "dvc.repo.open_repo",
+        "dvc.repo.plots",
+        "dvc.repo.reproduce",
+        "dvc.repo.stage",
+    ),
+    *("dvc.repo.trie", "dvc.stage.run", "dvc.ui.table", "dvc.utils.strictyaml", "dvc_data.hashfile.db.local"),
+    *("dvc_data.index.checkout", "dvc_render.vega", "dulwich.ignore", "dulwich.worktree", "flatten_dict", "networkx"),
+    *("fsspec.implementations.memory", "platformdirs.unix", "shortuuid", "wcwidth", "xml.etree.ElementTree"),
 )
 CLIENT = """#!{python} -IS
 import marshal, os, socket, sys
@@ -118,8 +143,10 @@ def answer(connection: socket.socket) -> NoReturn:
     sys.stderr.flush()
     if log := os.environ.get("FORKED_LOG"):  # TEMPORARY
         import resource
+
         n = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        with open(log, "a") as f: f.write(f"{sum(x.ru_utime+x.ru_stime for x in n):.3f} {' '.join(sys.argv)[:100]}\n")
+        with open(log, "a") as f:
+            f.write(f"{sum(x.ru_utime + x.ru_stime for x in n):.3f} {' '.join(sys.argv)[:100]}\n")
     connection.send(bytes([code]))
     os._exit(code)
 
