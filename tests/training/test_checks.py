@@ -23,6 +23,7 @@ from trainlab.training import checks, replicas
 
 EXPECTS = CheckConfig(**PARAMS["checks"])
 IMAGES = dataset(count=120)
+SMALLEST = dataset(count=120, size=16)  # a gradient check of ResNet-18 makes hundreds of forward passes
 SMALL = {"name": "three_layer", "num_filters": 8, "filter_size": 3, "hidden_dim": 32}
 CONVNET = {"name": "convnet", "width": 6, "depth": 2, "filter_size": 3, "hidden_dim": 16}
 STUDENT = {"name": "teacher_student", "alpha": 0.5, "temperature": 1.0}
@@ -79,9 +80,10 @@ def student() -> RunConfig:
 
 def gradients(settings: RunConfig, teacher: Tensor | None = None) -> checks.Result:
     """Return the result of the gradient check alone."""
-    with checks._at_start(settings, IMAGES) as (net, place):
-        batches = Batches(IMAGES, inputs=settings.inputs, device=place)
-        return checks._gradients(settings, net, IMAGES, batches, teacher)
+    images = SMALLEST if settings.model.name == "resnet18" else IMAGES
+    with checks._at_start(settings, images) as (net, place):
+        batches = Batches(images, inputs=settings.inputs, device=place)
+        return checks._gradients(settings, net, images, batches, teacher)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
@@ -159,13 +161,14 @@ def _names(key: str) -> list[dict[str, str]]:
     return [schema["$defs"][reference]["properties"]["name"] for reference in references]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.99])
 @pytest.mark.parametrize(
-    ("model", "layer"),
+    ("model", "layer", "factor"),
     [
-        pytest.param(model, layer, marks=pytest.mark.slow if model["name"] == "resnet18" else ())
+        pytest.param(model, layer, factor, marks=pytest.mark.slow if model["name"] == "resnet18" else ())
         for model, layers in MODELS.values()
         for layer in layers
+        # A gradient of 0 is further from the right one than 0.99 of it: it need not be tried where that takes seconds.
+        for factor in ([0.99] if model["name"] == "resnet18" else [0.0, 0.99])
     ],
     ids=str,
 )
