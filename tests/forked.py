@@ -95,7 +95,11 @@ def directory() -> Path:
             env={**kept, "OMP_NUM_THREADS": "1"},  # no other thread, which a copy would lack
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
         )
+    assert server.stdout
+    with server.stdout:
+        assert server.stdout.read(1), "the server failed"  # wait for its imports: a test has a time limit
     atexit.register(server.wait)
     atexit.register(server.kill)
     return Path(place.name)
@@ -113,6 +117,7 @@ def serve(listener: socket.socket, parent: int) -> None:
     gc.freeze()
     assert threading.active_count() == 1
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no copy remains as a zombie
+    os.write(1, b"!")
     listener.settimeout(1)
     while os.getppid() == parent:
         try:
@@ -159,7 +164,6 @@ def run(arguments: list[str], workspace: str, environment: dict[str, str]) -> in
     sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
     sys.argv = arguments
     sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
-    gc.unfreeze()
     try:
         runpy.run_path(os.path.abspath(arguments[0]), run_name="__main__")
     except SystemExit as stop:
