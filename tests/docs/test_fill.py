@@ -2,12 +2,12 @@
 
 import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import forked
 from pages import PROJECT
 
 METRICS = """\
@@ -70,7 +70,7 @@ def root(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.slow
 def test_pages_are_up_to_date_and_their_claims_hold() -> None:
     done = subprocess.run(
-        [sys.executable, "docs/fill.py", "--check"],
+        [forked.python(), "docs/fill.py", "--check"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
