@@ -146,12 +146,6 @@ def answer(connection: socket.socket) -> NoReturn:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    if log := os.environ.get("FORKED_LOG"):  # TEMPORARY
-        import resource
-
-        n = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        with open(log, "a") as f:
-            f.write(f"{sum(x.ru_utime + x.ru_stime for x in n):.3f} {' '.join(sys.argv)[:100]}\n")
     connection.send(bytes([code]))
     os._exit(code)
 
