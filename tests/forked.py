@@ -22,45 +22,23 @@ import sys
 import tempfile
 import threading
 import traceback
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 BIN = Path(sys.executable).parent
 SIZE = 1 << 20  # bytes of a request, at most
-LIBRARIES = (
-    *(
-        "torch",
-        "torchvision.datasets",
-        "numpy",
-        "pandas",
-        "scipy.stats",
-        "joblib",
-        "loky",
-        "safetensors.torch",
-        "PIL.ImageOps",
-    ),
-    *("annotated_types", "pydantic.fields", "pydantic.types", "ruamel.yaml", "requests", "rich.progress", "typer"),
-    *("matplotlib.figure", "matplotlib.backends.backend_agg", "optuna", "sqlalchemy.orm"),
-    *(
-        "dvc.cli.parser",
-        "dvc.data_cloud",
-        "dvc.repo.artifacts",
-        "dvc.repo.datasets",
-        "dvc.repo.experiments.queue.celery",
-    ),
-    *(
-        "dvc.repo.graph",
-        "dvc.repo.index",
-        "dvc.repo.open_repo",
-        "dvc.repo.plots",
-        "dvc.repo.reproduce",
-        "dvc.repo.stage",
-    ),
-    *("dvc.repo.trie", "dvc.stage.run", "dvc.ui.table", "dvc.utils.strictyaml", "dvc_data.hashfile.db.local"),
-    *("dvc_data.index.checkout", "dvc_render.vega", "dulwich.ignore", "dulwich.worktree", "flatten_dict", "networkx"),
-    *("fsspec.implementations.memory", "platformdirs.unix", "shortuuid", "wcwidth", "xml.etree.ElementTree"),
-)
+LIBRARIES = """
+    torch torchvision.datasets numpy pandas scipy.stats joblib loky safetensors.torch PIL.ImageOps ruamel.yaml requests
+    annotated_types pydantic.fields pydantic.types rich.progress typer optuna sqlalchemy.orm
+    matplotlib.figure matplotlib.backends.backend_agg
+    dvc.cli.parser dvc.data_cloud dvc.repo.artifacts dvc.repo.datasets dvc.repo.experiments.queue.celery dvc.repo.graph
+    dvc.repo.index dvc.repo.open_repo dvc.repo.plots dvc.repo.reproduce dvc.repo.stage dvc.repo.trie dvc.stage.run
+    dvc.ui.table dvc.utils.strictyaml dvc_data.hashfile.db.local dvc_data.index.checkout dvc_render.vega
+    dulwich.ignore dulwich.worktree flatten_dict fsspec.implementations.memory networkx platformdirs.unix shortuuid wcwidth
+    xml.etree.ElementTree
+""".split()
 CLIENT = """#!{python} -IS
 import marshal, os, socket, sys
 arguments = {arguments} + sys.argv[1:]
@@ -113,7 +91,8 @@ def python() -> str:
 def serve(listener: socket.socket, parent: int) -> None:
     """Answer requests until the parent process has ended."""
     for name in LIBRARIES:
-        importlib.import_module(name)
+        with suppress(ModuleNotFoundError):  # of another version of DVC, say
+            importlib.import_module(name)
     gc.freeze()
     assert threading.active_count() == 1
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no copy remains as a zombie
