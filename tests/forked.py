@@ -4,8 +4,9 @@ The server imports the libraries and waits. The commands in :func:`directory` ar
 which runs their program with their arguments, working directory, environment and standard streams. The program imports
 trainlab and everything else as usual.
 
-Two differences to a new interpreter: variables that are read when Python or torch start (``PYTHON*``, ``OMP_*``) have no
-effect, and signals do not reach the program. Tests that depend on one of these use ``sys.executable``.
+Three differences to a new interpreter: variables that are read when Python or torch start (``PYTHON*``, ``OMP_*``) have no
+effect, all copies hash strings alike, and signals do not reach the program. Tests that depend on one of these, or on what a
+program imports, start ``sys.executable``.
 """
 
 import atexit
@@ -38,7 +39,7 @@ LIBRARIES = """
     dvc.ui.table dvc.utils.strictyaml dvc_data.hashfile.db.local dvc_data.index.checkout dvc_render.vega
     dulwich.ignore dulwich.worktree flatten_dict fsspec.implementations.memory networkx platformdirs.unix shortuuid wcwidth
     xml.etree.ElementTree
-""".split()
+"""
 CLIENT = """#!{python} -IS
 import marshal, os, socket, sys
 arguments = {arguments} + sys.argv[1:]
@@ -90,7 +91,7 @@ def python() -> str:
 
 def serve(listener: socket.socket, parent: int) -> None:
     """Answer requests until the parent process has ended."""
-    for name in LIBRARIES:
+    for name in LIBRARIES.split():
         with suppress(ModuleNotFoundError):  # of another version of DVC, say
             importlib.import_module(name)
     gc.freeze()
