@@ -55,7 +55,7 @@ search: check  ## search for good hyperparameters (search/params.yaml), about 40
 	dvc --cd search repro
 
 quick: $(SETUP)  ## run the tests that need no DVC and no training above a second
-	pytest -n 2 -q -m "not slow" --ignore tests/pipeline
+	pytest -n 2 --dist loadgroup -q -m "not slow" --ignore tests/pipeline
 
 test: $(SETUP)  ## run all tests, with the coverage of src/
 	pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
