@@ -34,7 +34,7 @@ demo: check  ## run the whole pipeline on data that needs no download (scikit-le
 	@rm -rf $(DEMO) && demo/prepare $(DEMO)
 	@cd $(DEMO) && dvc repro
 	@cd $(DEMO) && echo && python stages/compare.py tricks
-	@echo && echo "Pictures: $(DEMO)/plots/pictures/tricks/"
+	@echo && echo "The results on one page: $(DEMO)/report/index.html"
 
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
 	dvc repro

@@ -168,3 +168,79 @@ def test_a_directory_without_git_is_reported(tmp_path: Path, monkeypatch: pytest
     assert refused(call, "HEAD:plain", "first:plain") == (
         f"{tmp_path} is in no Git repository: run this in a clone of the project"
     )
+
+
+def differences(call: Call, *arguments: str) -> dict[str, Any]:
+    shown = call("compare", *arguments, "--json")
+    assert (shown.code, shown.err) == (0, "")
+    content: dict[str, Any] = json.loads(shown.out)
+    return content
+
+
+@pytest.mark.usefixtures("repo")
+def test_two_revisions_without_a_run_show_every_run_that_changed(call: Call) -> None:
+    found = differences(call, "first", "second")
+    [change] = found["changed"]
+    assert (change["run"], change["before"], change["after"]) == ("plain", 0.6, 0.7)
+    assert change["effect"] == pytest.approx(0.1)  # the second minus the first
+    assert change["low"] < change["effect"] < change["high"]
+    assert change["p_holm"] == change["p_value"]  # one comparison
+    assert (found["unchanged"], found["added"], found["removed"]) == (["better"], [], [])
+    back = differences(call, "second", "first")["changed"][0]
+    assert back["effect"] == pytest.approx(-0.1)
+
+
+@pytest.mark.usefixtures("repo")
+def test_two_revisions_in_markdown(call: Call) -> None:
+    change = differences(call, "first", "HEAD")["changed"][0]
+    interval = " to ".join(f"{100 * change[end]:+.1f}".replace("-", "−") for end in ("low", "high"))
+    assert call("compare", "first", "HEAD", "--markdown").out.splitlines() == [
+        "| run | first, % | HEAD, % | change | 95 % interval | p | answer |",
+        "| --- | --: | --: | --: | --: | --: | --- |",
+        f"| plain | 60.00 | 70.00 | +10.0 | {interval} | 0.002 | better |",
+        "",
+        "Change: test accuracy at HEAD minus that at first, percentage points. p-values by Holm's method for all rows. Runs "
+        "with one seed: the answer is about these two models, not about other seeds.",
+        "",
+        "Unchanged: `better`.",
+    ]
+
+
+@pytest.mark.usefixtures("repo")
+def test_revisions_with_the_same_predictions(call: Call) -> None:
+    assert call("compare", "second", "HEAD", "--markdown").out.splitlines() == [
+        "No run has other predictions at HEAD than at second.",
+        "",
+        "Unchanged: `better`, `plain`.",
+    ]
+
+
+def test_runs_that_are_only_at_one_revision_are_named(repo: Path, call: Call) -> None:
+    (repo / "dvc.yaml").write_text(PIPELINE.format(runs="plain, later"))
+    make(repo, "later", 0.8)
+    Scratch(repo).dvc("repro")
+    Scratch(repo).commit("fourth")
+    found = differences(call, "second", "HEAD")
+    assert (found["changed"], found["unchanged"], found["added"], found["removed"]) == (
+        [],
+        ["plain"],
+        ["later"],
+        ["better"],
+    )
+    out = call("compare", "second", "HEAD").out
+    assert "Added: `later`." in out
+    assert "Removed: `better`." in out
+
+
+def test_a_run_that_is_called_like_a_branch_is_the_run(repo: Path, call: Call) -> None:
+    Scratch(repo).git("branch", "better")
+    (repo / "predictions/tricks").mkdir(parents=True)
+    for run in ("better", "plain"):
+        shutil.copy(repo / f"made/{run}.safetensors", repo / f"predictions/tricks/{run}.safetensors")
+    Scratch(repo).git("branch", "plain")
+    assert accuracies(call, "plain", "better") == (0.7, 0.9)
+
+
+@pytest.mark.usefixtures("repo")
+def test_a_revision_and_no_revision_are_reported(call: Call) -> None:
+    assert refused(call, "main", "nowhere").startswith("no run 'main' in ")

@@ -43,8 +43,11 @@ def test_finished_trials_are_kept_and_the_winner_is_a_run_of_params_yaml(small_s
     assert {f"search/{name}" for name in ("best.yaml", "dvc.lock", "result.json", "trials.csv")} <= tracked
     assert "search/plots/history.png" in tracked
     assert not [name for name in tracked if "trials.db" in name]
-    for command in (("metrics", "show"), ("plots", "show"), ("status",)):  # of the main pipeline
+    for command in (("metrics", "show"), ("plots", "show")):  # of the main pipeline
         assert "search" not in small_search.dvc(*command).stdout.replace(str(small_search.root), "")
+    # The report shows the search, and nothing else depends on it.
+    depending = [line for line in small_search.dvc("status").stdout.splitlines() if "search" in line]
+    assert [line.split()[-1] for line in depending] == ["search/dvc.lock"]
 
     # Code that no trial runs: the stage runs again, and its trials are done.
     small_search.append("src/trainlab/evaluation/plots.py", "\nUNUSED = 1\n")

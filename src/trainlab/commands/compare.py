@@ -8,7 +8,7 @@ from trainlab.commands import runs
 
 Name = typer.Argument(
     metavar="A",
-    help="A run, a run at a Git revision (main~3:baseline), or a file of predictions (….safetensors).",
+    help="A run, a run at a Git revision (main~3:baseline), a file of predictions (….safetensors), or a revision.",
     autocompletion=runs.complete,
 )
 Against = typer.Argument(
@@ -30,6 +30,8 @@ def compare(
 ) -> None:
     """Show whether one run is better than another one, with an interval.
 
+    For two revisions, such as main HEAD: every run whose predictions differ, that at the second minus that at the first.
+
     Needs the predictions of both runs: `dvc pull` gets those that were pushed, and the stage `evaluate` writes them.
     """
     if markdown and as_json:
@@ -39,11 +41,15 @@ def compare(
             f"{margin} is not between 0 and 1, such as 0.01 for one percentage point.", param_hint="--margin"
         )
 
-    from trainlab.commands import answer, sources
+    from trainlab.commands import answer, revisions, sources
 
-    a = sources.find(name)
-    b = sources.find(against) if against is not None else sources.compared_with(a)
-    answered = answer.compare(a, b, sources.margin(a) if margin is None else margin)
+    answered: answer.Answer | revisions.Changes
+    if against is not None and sources.are_revisions(name, against):
+        answered = revisions.compare(name, against, margin)
+    else:
+        a = sources.find(name)
+        b = sources.find(against) if against is not None else sources.compared_with(a)
+        answered = answer.compare(a, b, sources.margin(a) if margin is None else margin)
     if as_json:
         print(answered.as_json())
     elif markdown:

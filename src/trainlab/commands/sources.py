@@ -1,11 +1,12 @@
 """Predictions that a command's argument names: of a run, of a run at a Git revision, or a file."""
 
+import subprocess
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainlab.commands.runs import RUN, SUFFIX, configurations
 from trainlab.errors import UserError
@@ -128,6 +129,46 @@ def margin(source: Source) -> float:
     return read_suite(configs).margin if source.suite and (configs / "_suite.yaml").is_file() else MARGIN
 
 
+class Stored(NamedTuple):
+    """Predictions at a revision, and their checksum in dvc.lock."""
+
+    source: Source
+    checksum: str
+
+
+def are_revisions(*names: str) -> bool:
+    """Return whether all arguments name Git revisions, and none of them a run of the working tree or a file."""
+    runs = {path.stem for path in (*Path("configs").glob("*/*.yaml"), *Path("predictions").glob(f"*/*{SUFFIX}"))}
+    return all(":" not in name and not name.endswith(SUFFIX) and name not in runs for name in names) and all(
+        map(_is_revision, names)
+    )
+
+
+def _is_revision(name: str) -> bool:
+    command = ("git", "rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:  # no Git
+        return False
+
+
+def runs_at(revision: str) -> dict[str, Stored]:
+    """Return the predictions of all runs at a Git revision, by run; those that dvc.lock does not have are left out.
+
+    Raises
+    ------
+    UserError
+        If the revision is not one of a DVC project.
+    """
+    files, paths = _predictions(revision, revision)
+    found = {}
+    for path in paths:
+        if checksum := files.info(path.as_posix()).get("md5"):
+            source = Source(f"{revision}:{path.stem}", path, path.parent.name, revision)
+            found[path.stem] = Stored(source, str(checksum))
+    return found
+
+
 def _in_workspace(run: str) -> Source:
     configs = configurations()
     predictions = list(Path("predictions").glob(f"*/*{SUFFIX}"))
@@ -145,21 +186,32 @@ def _in_workspace(run: str) -> Source:
 
 
 def _at_revision(name: str, revision: str, run: str) -> Source:
-    from dvc.exceptions import DvcException
-
-    here = Path.cwd().relative_to(_root())
-    try:
-        if run.endswith(SUFFIX):
-            return Source(name, here / run, revision=revision)
-        known = [Path(path) for path in _files(revision).glob((here / "predictions/*" / f"*{SUFFIX}").as_posix())]
-    except DvcException as error:
-        step = "`git log --oneline` lists commits, `git fetch` gets those of others"
-        raise UserError(f"{name}: {_line(error)}; {step}") from error
+    if run.endswith(SUFFIX):
+        return Source(name, _here() / run, revision=revision)
+    _, known = _predictions(name, revision)
     found = [path for path in known if path.stem == run]
     if not found:
         step = "name a revision whose dvc.lock has its predictions"
         raise UserError(f"{name}: no run {run!r} at {revision}{_suggest(run, known)}; {step}")
     return Source(name, found[0], found[0].parent.name, revision)
+
+
+def _predictions(name: str, revision: str) -> tuple[Any, list[Path]]:
+    """Return the files of the revision that an argument names, and which of them are predictions."""
+    from dvc.exceptions import DvcException
+
+    pattern = (_here() / "predictions/*" / f"*{SUFFIX}").as_posix()
+    try:
+        files = _files(revision)
+        return files, [Path(path) for path in files.glob(pattern)]
+    except DvcException as error:
+        step = "`git log --oneline` lists commits, `git fetch` gets those of others"
+        raise UserError(f"{name}: {_line(error)}; {step}") from error
+
+
+def _here() -> Path:
+    """Return the working directory, relative to the root of the Git repository."""
+    return Path.cwd().relative_to(_root())
 
 
 def _files(revision: str) -> Any:
