@@ -26,7 +26,9 @@ PAGES = {
 }
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # ```python run: the words are for the tests
-_ROLE = re.compile(r":(?:class|data|func|meth|mod):<code>~?(?:[\w.]*\.(?=\w+</code>))?")  # of docstrings, as Sphinx reads them
+_ROLE = re.compile(
+    r":(?:class|data|func|meth|mod):<code>~?(?:[\w.]*\.(?=\w+</code>))?"
+)  # of docstrings, as Sphinx reads them
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 

@@ -16,7 +16,10 @@ DEVELOPMENT = ("tests", "benchmarks", "docs")
 
 # Run as a command or loaded by another package (pip loads hatchling), and not imported.
 COMMANDS = {"dvc"}  # runs the stages
-TOOLS = {"hatchling", "mutmut", "mypy", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"}
+TOOLS = {
+    *("hatchling", "ipykernel", "mkdocs-material", "mkdocstrings", "mutmut", "mypy"),
+    *("nbstripout", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"),
+}
 
 
 def imported(*folders: str) -> set[str]:
