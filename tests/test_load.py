@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,14 +65,16 @@ def test_files_images_of_pillow_contents_and_arrays_are_the_same(classifier: Cla
     array = np.asarray(photo())[None]
     expected = classifier.predict(array).probabilities
     with Image.open(file) as opened:
-        for images in (file, str(file), photo(), opened, file.read_bytes(), [file, str(file)], (opened, photo())):
+        one: list[Any] = [file, str(file), photo(), opened, file.read_bytes()]
+        for images in (*one, [file, str(file)], (opened, photo())):
             found = classifier.predict(images).probabilities
             assert len(found) == (len(images) if isinstance(images, list | tuple) else 1)
             np.testing.assert_allclose(found, expected.repeat(len(found), 0), rtol=1e-6)
 
 
 def test_no_images_are_no_predictions(classifier: Classifier) -> None:
-    for images in ([], np.zeros((0, 20, 20, 3), np.uint8), np.zeros((0, 9, 9, 3), np.uint8)):
+    nothing: list[Any] = [[], np.zeros((0, 20, 20, 3), np.uint8), np.zeros((0, 9, 9, 3), np.uint8)]
+    for images in nothing:
         predicted = classifier.predict(images)
         assert (predicted.probabilities.shape, predicted.disagreement.shape, predicted.labels) == ((0, 4), (0,), [])
 

@@ -28,7 +28,7 @@ def copy_of_project(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_quickstart_runs(copy_of_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = nbformat.read(QUICKSTART, as_version=4)
+    notebook = nbformat.read(QUICKSTART, as_version=4)  # type: ignore[no-untyped-call]
     [parameters] = [cell for cell in notebook.cells if cell.source.startswith("RUNS =")]
     parameters.source = 'RUNS = ["baseline", "flip"]\nREPLICAS = 2\nEPOCHS = 1'  # quick
     monkeypatch.setenv("PYTHONPATH", str(copy_of_project / "src"))

@@ -13,17 +13,20 @@ from markupsafe import Markup, escape
 from pandas import DataFrame
 
 from trainlab.evaluation import comparison
+from trainlab.evaluation.answers import LEVEL
 from trainlab.report import charts, configuration, gallery, scales
 from trainlab.report.content import Images, Missing, Report, Run, Search, Study, Suite
 
 TEMPLATES = Path(__file__).parent / "templates"
-LEVEL = 0.05  # of p-values
-VERDICTS = {
-    "helps": "better: Holm's p-value is below 0.05",
-    "hurts": "worse: Holm's p-value is below 0.05",
-    "no difference that matters": "the interval is within ± the margin",
-    "no difference shown": "neither: more seeds or more images may show a difference",
+RULES = {  # the first that applies
+    "no difference that matters": "the 95 % interval is within ± the margin",
+    "no difference shown": f"Holm's p-value is {LEVEL:g} or more: more seeds or more images may show one",
+    "helps": "better in the mean over seeds",
+    "hurts": "worse in the mean over seeds",
+    "better model": "better, from one seed: another one may change that",
+    "worse model": "worse, from one seed: another one may change that",
 }
+ORDER = ["helps", "hurts", "better model", "worse model", "no difference that matters", "no difference shown"]
 MISTAKES = 10  # per run
 PAIRS, EXAMPLES = 6, 8  # pairs of classes per suite, images per pair
 SAMPLES, SAMPLED_CLASSES = 8, 20  # training images per class; of the first classes
@@ -69,7 +72,7 @@ def render(report: Report) -> str:
         images=report.images if isinstance(report.images, Missing) else shown_images(report.images),
         studies=report.studies if isinstance(report.studies, Missing) else shown_studies(report.studies),
         search=report.search if isinstance(report.search, Missing) else shown_search(report.search),
-        verdicts=VERDICTS,
+        rules=RULES,
         numbered_classes=NUMBERED_CLASSES,
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
@@ -165,8 +168,8 @@ def shown_effects(effects: DataFrame | None) -> dict[str, Any] | None:
     if effects is None:
         return None
     plot = charts.forest(effects)
-    given = Counter((row.verdict, row.words) for rows in plot.groups.values() for row in rows)
-    ordered = sorted(given.items(), key=lambda item: list(VERDICTS).index(item[0][0]))
+    given = Counter(effects["verdict"])
+    ordered = sorted(given.items(), key=lambda item: ORDER.index(item[0]))
     return {"forest": plot, "counts": dict(ordered), "answers": list(effects["answer"])}
 
 
