@@ -113,6 +113,12 @@ def test_an_image_that_cannot_be_read_is_named(classifier: Classifier, tmp_path:
         classifier.predict(Image.new("1", (90_000_000, 1)))
 
 
+def test_an_error_keeps_no_image_in_memory(classifier: Classifier) -> None:
+    [error] = classifier.decoder.decode_all([b"nothing"])
+    assert isinstance(error, UserError)
+    assert error.__traceback__ is error.__cause__ is error.__context__ is None
+
+
 def test_threads_and_random_numbers_of_the_caller_are_unchanged(classifier: Classifier) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)

@@ -33,7 +33,7 @@ class Printer(Protocol):
 
 
 class AsTable:
-    """A table for people; its columns are as wide in each piece.
+    """A table for people; its columns have the same width in each piece.
 
     Parameters
     ----------

@@ -51,10 +51,8 @@ class Decoder:
             return self._source._image(file)  # type: ignore[arg-type]
         except MemoryError as error:
             raise UserError("needs more memory to be decoded than there is: make it smaller") from error
-        except (UserError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow raises many types of errors for damaged files
             raise UserError(self._problem(error.__cause__ or error)) from error
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(self._problem(error)) from error
 
     def decode_all(self, pictures: Iterable[Picture | UserError]) -> Iterator[np.ndarray | UserError]:
         """Yield the pixels of each image, or the error of :meth:`decode`, in the given order; errors are passed on.
@@ -74,7 +72,7 @@ class Decoder:
             try:
                 return picture if isinstance(picture, UserError) else self.decode(picture)
             except UserError as error:
-                return error
+                return UserError(str(error))  # without the traceback, which keeps a decoded image in memory
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about metadata and about sizes, which are checked
