@@ -675,7 +675,11 @@ def test_dvc_draws_columns_that_are_written(directory: str, read: set[str]) -> N
 def test_dvc_draws_differences_as_the_pictures_do() -> None:
     effect = template("effects")
     computed = {step["as"]: step["calculate"] for step in effect["transform"]}
-    assert (computed["from"], computed["to"]) == ("toNumber(datum.low)", "toNumber(datum.high)")
+    assert computed == {
+        "x_value": "toNumber(datum['<DVC_METRIC_X>'])",
+        "from": "toNumber(datum.low)",
+        "to": "toNumber(datum.high)",
+    }
     zero, interval, _ = effect["layer"]
     assert zero["encoding"]["x"] == {"datum": 0}
     assert (interval["encoding"]["x"]["field"], interval["encoding"]["x2"]["field"]) == ("from", "to")
@@ -685,7 +689,12 @@ def test_dvc_draws_differences_as_the_pictures_do() -> None:
 
 
 def test_dvc_draws_reliability_beside_the_diagonal_with_one_line_per_replica() -> None:
-    diagonal, bins = template("reliability")["layer"]
+    content = template("reliability")
+    assert {step["as"]: step["calculate"] for step in content["transform"]} == {
+        "x_value": "toNumber(datum['<DVC_METRIC_X>'])",
+        "y_value": "toNumber(datum['<DVC_METRIC_Y>'])",
+    }
+    diagonal, bins = content["layer"]
     assert diagonal["data"]["values"] == [{"p": 0}, {"p": 1}]
     assert {axis["field"] for axis in diagonal["encoding"].values()} == {"p"}
     encoding = bins["encoding"]
