@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo repro search queue studies quick test fuzz mutants lint bench lock clean
+.PHONY: help setup check demo repro search queue studies quick test fuzz mutants lint docs bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,10 +31,7 @@ check: $(SETUP)  ## check params.yaml
 # In a copy, so that the committed results stay as they are.
 DEMO := .work/demo
 demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits), in three minutes
-	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@git ls-files -z -- . ':!:studies' ':!:search' ':!:metrics' ':!:plots' ':!:checks' ':!:report' ':!:dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(DEMO)
-	@cd $(DEMO) && git init -q && cp demo/params.yaml params.yaml
-	@cd $(DEMO) && mkdir studies search && echo "schema: '2.0'" | tee studies/dvc.lock > search/dvc.lock
+	@rm -rf $(DEMO) && demo/prepare $(DEMO)
 	@cd $(DEMO) && dvc repro
 	@cd $(DEMO) && echo && python stages/compare.py tricks
 	@echo && echo "The results on one page: $(DEMO)/report/index.html"
@@ -58,7 +55,7 @@ search: check  ## search for good hyperparameters (search/params.yaml), about 40
 	dvc --cd search repro
 
 quick: $(SETUP)  ## run the tests that need no DVC and no training above a second
-	pytest -n 2 -q -m "not slow" --ignore tests/pipeline
+	pytest -n 2 --dist loadgroup -q -m "not slow" --ignore tests/pipeline
 
 test: $(SETUP)  ## run all tests, with the coverage of src/
 	pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
@@ -77,18 +74,23 @@ mutants: $(SETUP)  ## change the source in small ways and count what the tests n
 		printf "%-48s %4d of %4d killed\n", m, killed[m], n[m] | "sort" } close("sort"); \
 		if (a) printf "%-48s %4d of %4d killed: %.1f %%\n", "all that were run", k, a, 100 * k / a }'
 
-lint: $(SETUP)  ## check format, style, types and the generated tables
+lint: $(SETUP)  ## check format, style, types, generated tables, and that notebooks have no outputs
 	ruff format --check .
 	ruff check .
 	mypy
+	nbstripout --verify notebooks/*.ipynb
 	python docs/fill.py --check
+
+docs: $(SETUP)  ## build the documentation as a site, in .work/site
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "Open .work/site/index.html"
 
 bench: $(SETUP)  ## time our training loop against the usual notebook loop, side by side
 	python benchmarks/speed.py
 
 lock: $(SETUP)  ## pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--upgrade --group dev pyproject.toml -o requirements.lock
+		--upgrade --group dev --extra onnx pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment, the demo and mutants; data, models and caches stay
 	rm -rf $(VENV) .work mutants

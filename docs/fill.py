@@ -10,9 +10,10 @@ Three comments in a page are instructions. Paths are relative to the root of the
 - ``<!-- answers: metrics/SUITE-comparisons.csv -->``, a list, ``<!-- /answers -->``: the list gets one sentence per
   comparison.
 - ``<!-- claim: metrics/SUITE-comparisons.csv: a helps -->``: a statement in the text relies on this answer: `helps`, `hurts`,
-  `no difference shown` or `no difference that matters`. ``<!-- claim: metrics/SUITE-pairs.csv: a > b ~ c -->`` relies on
-  comparisons of any runs of the suite: ``a > b`` holds if ``a`` is more accurate and p, adjusted for all pairs, is below 0.05,
-  and ``b ~ c`` if it is not. With ``metrics/SUITE.csv``, ``a > b`` holds if the interval of ``a`` is above that of ``b``.
+  `better model`, `worse model`, `no difference shown` or `no difference that matters`.
+- ``<!-- claim: metrics/SUITE-pairs.csv: a > b ~ c -->``: it relies on comparisons of any runs of the suite. ``a > b`` holds if
+  ``a`` is more accurate and p, adjusted for all pairs, is below 0.05, and ``b ~ c`` if it is not. With ``metrics/SUITE.csv``,
+  ``a > b`` holds if the interval of ``a`` is above that of ``b``.
 """
 
 import re
@@ -30,6 +31,7 @@ from pandas import DataFrame
 
 from trainlab.errors import UserError
 from trainlab.evaluation import comparison, effects
+from trainlab.evaluation.answers import LEVEL
 from trainlab.evaluation.tables import read_csv
 from trainlab.files import write_text
 
@@ -134,7 +136,7 @@ def _orders_of_pairs(path: Path) -> dict[tuple[str, str], str]:
     """Return for each ordered pair of runs: ``>``, ``<``, or ``~`` where no difference is shown."""
     orders = {}
     for row in read_effects(path, effects.PAIRS).itertuples():
-        sign = "~" if row.p_holm >= effects.LEVEL else ">" if row.effect > 0 else "<"
+        sign = "~" if row.p_holm >= LEVEL else ">" if row.effect > 0 else "<"
         orders[row.run, row.against] = sign
         orders[row.against, row.run] = {">": "<", "<": ">", "~": "~"}[sign]
     return orders

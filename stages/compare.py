@@ -37,8 +37,9 @@ def main(suite: Suite) -> None:
     compared = [(run, other) for run, other in against.items() if other]
     found = effects.compare_all(compared, predictions, margin)
     write_csv(Path("metrics") / f"{suite}-comparisons.csv", effects.table(found))
-    write_csv(Path("metrics") / f"{suite}-pairs.csv", effects.pairs(predictions))
-    write_csv(Path("metrics") / f"{suite}-seeds.csv", effects.seeds(found, predictions, minutes))
+    right = {run: effects.correct(of_run) for run, of_run in predictions.items()}
+    write_csv(Path("metrics") / f"{suite}-pairs.csv", effects.pairs(right))
+    write_csv(Path("metrics") / f"{suite}-seeds.csv", effects.seeds(found, right, minutes))
     write_csv(Path("plots/effects") / f"{suite}.csv", effects.plotted(found))
 
     comparison.show(table, comparison.caption(table))

@@ -4,7 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+PIPELINE = Path(__file__).parent / "pipeline"
 
 # The same examples in every run, so that a failure is due to the change at hand; `make fuzz` draws fresh ones. No time
 # limit per example: a busy machine is not a defect of the code.
@@ -20,6 +23,11 @@ if "MUTANT_UNDER_TEST" in os.environ:  # in mutants/ of `make mutants`: fingerpr
     from trainlab import fingerprint
 
     fingerprint.SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow tests first, so that pytest-xdist's workers end at the same time."""
+    items.sort(key=lambda item: (not item.path.is_relative_to(PIPELINE), item.get_closest_marker("slow") is None))
 
 
 def pytest_runtest_setup() -> None:

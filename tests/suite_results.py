@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+import forked
 from trainlab.evaluation.metrics import Predictions, evaluate
 from trainlab.files import write_json
 
@@ -79,7 +80,7 @@ def check(project: Path, run: str) -> None:
 
 def stage(project: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a stage's script in a directory."""
-    command = [sys.executable, str(STAGES / f"{name}.py"), *arguments]
+    command = [forked.python(), str(STAGES / f"{name}.py"), *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -88,29 +89,6 @@ def succeed(project: Path, name: str, *arguments: str) -> str:
     done = stage(project, name, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
-
-
-def call(project: Path, *calls: tuple[str, ...]) -> list[str]:
-    """Run several stages in one process, which imports torch once, and return the mistake that each one reported.
-
-    A call is the name of a stage and its arguments; a stage that succeeded reported "".
-    """
-    script = (
-        "import importlib, json, sys\n"
-        f"sys.path.insert(0, {str(STAGES)!r})\n"
-        "import _start\n"
-        "from trainlab.errors import UserError\n"
-        "answers = []\n"
-        "for name, *arguments in json.loads(sys.argv[1]):\n"
-        "    try: importlib.import_module(name).main(*arguments); answers.append('')\n"
-        "    except UserError as error: answers.append(str(error))\n"
-        "print('\\n' + json.dumps(answers))\n"
-    )
-    command = [sys.executable, "-c", script, json.dumps(calls)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=240)
-    assert (done.returncode, done.stderr) == (0, "")
-    answers: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return answers
 
 
 def modules(project: Path, name: str, *arguments: str) -> set[str]:

@@ -138,7 +138,13 @@ class TestModel:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("model", smallest(UNINITIALIZED), ids=label)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, id=label(model), marks=pytest.mark.slow if model.name == "resnet18" else ())
+        for model in smallest(UNINITIALIZED)
+    ],
+)
 def test_a_model_trains(model: Any, precision: str) -> None:
     config = run_config(batch_size=8, precision=precision).model_copy(update={"model": model})
     images = data(count=16)

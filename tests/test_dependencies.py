@@ -16,7 +16,10 @@ DEVELOPMENT = ("tests", "benchmarks", "docs")
 
 # Run as a command or loaded by another package (pip loads hatchling), and not imported.
 COMMANDS = {"dvc"}  # runs the stages
-TOOLS = {"hatchling", "mutmut", "mypy", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"}
+TOOLS = {
+    *("hatchling", "ipykernel", "mkdocs-material", "mkdocstrings", "mutmut", "mypy"),
+    *("nbstripout", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"),
+}
 
 
 def imported(*folders: str) -> set[str]:
@@ -55,17 +58,19 @@ def normalized(distribution: str) -> str:
 
 
 DEPENDENCIES = declared(MANIFEST["project"]["dependencies"])
+OPTIONAL = {name for extra in MANIFEST["project"]["optional-dependencies"].values() for name in declared(extra)}
 DEVELOPMENT_ONLY = declared(MANIFEST["dependency-groups"]["dev"])
-DECLARED = DEPENDENCIES | DEVELOPMENT_ONLY
+DECLARED = DEPENDENCIES | OPTIONAL | DEVELOPMENT_ONLY
 STUBS = {name for name in DEVELOPMENT_ONLY if name.startswith("types-")}
 
 
 def test_dependencies_are_what_the_pipeline_imports() -> None:
-    assert imported(*RUNTIME) | COMMANDS == DEPENDENCIES
+    assert imported(*RUNTIME) | COMMANDS == DEPENDENCIES | OPTIONAL
+    assert not DEPENDENCIES & OPTIONAL
 
 
 def test_development_dependencies_are_what_the_tests_import_and_the_tools() -> None:
-    assert imported(*DEVELOPMENT) - DEPENDENCIES | TOOLS | STUBS == DEVELOPMENT_ONLY
+    assert imported(*DEVELOPMENT) - DEPENDENCIES - OPTIONAL | TOOLS | STUBS == DEVELOPMENT_ONLY
 
 
 def test_type_stubs_are_for_imported_packages() -> None:

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from commands.console import Call, Called
 from pages import PROJECT
@@ -25,7 +28,7 @@ def script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
     command = [sys.executable, "-c", code, str(PROJECT / "src"), *arguments]
     with_wide_terminal = {**os.environ, "COLUMNS": "80", **environment}
-    return subprocess.run(command, env=with_wide_terminal, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=with_wide_terminal, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_help_lists_each_command_on_one_line_and_imports_nothing_slow() -> None:
@@ -41,14 +44,46 @@ def test_help_lists_each_command_on_one_line_and_imports_nothing_slow() -> None:
     assert SLOW & set(shown.stderr.split()) == set()
 
 
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
+def test_help_shows_the_whole_text_of_a_command(command: Any, call: Call) -> None:
+    """Brackets would be read as markup, and vanish."""
+    shown = call(command.callback.__name__, "--help").out.partition("Arguments")[0].split()
+    assert [word for word in command.callback.__doc__.split() if word not in shown] == []
+
+
 def test_version(call: Call) -> None:
     assert call("--version") == Called(f"trainlab {__version__}\n", "", 0)
 
 
+def completed(words: str) -> list[str]:
+    """Return what bash completes the last of these words to."""
+    position = str(len(words.split(" ")) - 1)
+    return script(_TRAINLAB_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position).stdout.split()
+
+
 def test_completion_knows_the_commands() -> None:
-    shown = script(_TRAINLAB_COMPLETE="complete_bash", COMP_WORDS="trainlab com", COMP_CWORD="1")
-    assert shown.stdout.split() == ["compare"]
+    assert completed("trainlab com") == ["compare"]
     assert "--show-completion" in script("--help").stdout
+
+
+def test_completion_knows_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in (
+        *("models/plain.safetensors", "models/plain.onnx", "predictions/tricks/planned.safetensors"),
+        *(
+            "configs/tricks/placed.yaml",
+            "configs/tricks/_suite.yaml",
+            "configs/checks/plus.yaml",
+            "models/other.safetensors",
+        ),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    monkeypatch.chdir(tmp_path)
+    runs = ["placed", "plain", "planned"]
+    assert completed("trainlab predict a.png --run pl") == runs
+    assert completed("trainlab export pl") == runs
+    assert completed("trainlab compare pl") == runs
+    assert completed("trainlab compare plain o") == ["other"]
 
 
 def test_without_a_command_the_help_is_shown(call: Call) -> None:

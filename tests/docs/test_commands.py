@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from pages import PAGES, PROJECT, commands
+from pages import PAGES, PROJECT, blocks, commands
 from trainlab.commands import app
 from trainlab.config.validation import mistakes
 
@@ -43,7 +43,7 @@ def test_command(page: str, command: str, tmp_path: Path) -> None:
     if program == "make":
         check_make(arguments)
     elif program == "dvc":
-        check_dvc(arguments, tmp_path)
+        check_dvc(arguments, tmp_path, added_runs(page))
     elif program == "python":
         check_python(arguments)
     elif program == "trainlab":
@@ -76,21 +76,28 @@ def check_trainlab(arguments: list[str]) -> None:
     script = get_command(app)
     assert isinstance(script, TyperGroup)
     known = {option for parameter in script.commands[arguments[0]].params for option in parameter.opts}
-    assert {argument.partition("=")[0] for argument in arguments if argument.startswith("-")} <= known
+    options = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
+    assert options - {"-"} <= known  # "-" is standard input
 
 
-def check_dvc(arguments: list[str], scratch: Path) -> None:
+def added_runs(page: str) -> set[str]:
+    """Return the runs that the page adds to params.yaml."""
+    added = [YAML(typ="safe", pure=True).load(block.text) for block in blocks(page) if block.info == ("yaml",)]
+    return {run for values in added for run in values.get("runs", {})}
+
+
+def check_dvc(arguments: list[str], scratch: Path, runs: set[str]) -> None:
     parsed = parse_args(arguments)
     root = PROJECT / parsed.cd
     if parsed.func.__name__ in ("CmdRepro", "CmdExperimentsRun"):
         for target in parsed.targets:
-            check_target(root, target)
+            check_target(root, target, runs)
     if overrides := getattr(parsed, "set_param", None):
         check_parameters(parsed, overrides, scratch)
 
 
-def check_target(root: Path, target: str) -> None:
-    """Check that a target is a stage of the project, a key of its `foreach`, or an output."""
+def check_target(root: Path, target: str, runs: set[str]) -> None:
+    """Check that a target is a stage of the project, a key of its `foreach` or one of these runs, or an output."""
     stages = load(root / "dvc.yaml")["stages"]
     name, _, key = target.partition("@")
     if "/" in target:
@@ -101,7 +108,7 @@ def check_target(root: Path, target: str) -> None:
     keys = stages[name].get("foreach")
     if isinstance(keys, str):
         keys = load(root / "params.yaml")[keys.removeprefix("${").removesuffix("}")]
-    assert not key or key == "NAME" or key in keys
+    assert not key or key == "NAME" or key in {*keys, *runs}
 
 
 def check_parameters(parsed: Namespace, overrides: list[str], scratch: Path) -> None:

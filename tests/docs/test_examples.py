@@ -12,12 +12,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from pages import PAGES, PROJECT, Block, blocks, read
-from small import data, dataset, run_config
+from small import data, run_config
 from trainlab import activations
 from trainlab.component import Component
 from trainlab.config import CheckConfig, RunConfig, reading
-from trainlab.data import stored
 from trainlab.data.sources import DataConfig
+from trainlab.prediction import export
 from trainlab.training.replicas import train
 
 pytestmark = pytest.mark.slow
@@ -99,16 +99,20 @@ def test_example_files_pass_the_linter(block: Block) -> None:
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.page)
 def test_python_examples_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They find a model and images where the pipeline writes them."""
-    images, others = data(), dataset(count=12, seed=1)
-    [run] = re.findall(r"models/(\w+)\.safetensors", block.text)
-    train(run_config(replicas=2), images).save(tmp_path / "models" / f"{run}.safetensors")
-    learned, scored = (stored.Split(split.images, split.labels) for split in (images.train, others))
-    stored.save(tmp_path / "data/normalized", learned, scored, images.train.classes)
+    """They find a model or an exported file, and the pages' pictures, in the working directory."""
+    model = train(run_config(replicas=2), data())
+    for run in re.findall(r"models/(\w+)\.safetensors", block.text):
+        model.save(tmp_path / "models" / f"{run}.safetensors")
+    for run in re.findall(r"(\w+)\.onnx", block.text):
+        export.save_onnx(model, tmp_path / f"{run}.onnx")
+    (tmp_path / "docs").symlink_to(PROJECT / "docs")
     monkeypatch.chdir(tmp_path)
     variables: dict[str, Any] = {}
     exec(compile(block.text, block.page, "exec"), variables)
-    assert variables["scores"].shape == (2, 12, 4)
+    predicted = variables.get("predicted")
+    shares = predicted.probabilities if predicted else variables["probabilities"]
+    assert shares.shape[1] == 4
+    assert shares.sum(1) == pytest.approx(1)
 
 
 # docs/params.md

@@ -2,12 +2,12 @@
 
 import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import forked
 from pages import PROJECT
 
 METRICS = """\
@@ -70,7 +70,7 @@ def root(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.slow
 def test_pages_are_up_to_date_and_their_claims_hold() -> None:
     done = subprocess.run(
-        [sys.executable, "docs/fill.py", "--check"],
+        [forked.python(), "docs/fill.py", "--check"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -165,8 +165,12 @@ def test_claims_about_answers(script: ModuleType, root: Path, claim: str, holds:
         ("second > first ~ third", []),
         ("third ~ first", []),
         ("third > first", ["third > first"]),
+        ("third ~ second", []),  # p is below 0.05 before the adjustment
         ("third > second", ["third > second"]),
-        ("second > fourth", ["second > fourth"]),
+        ("first > fourth", []),
+        ("fourth > first", ["fourth > first"]),
+        ("second ~ fourth", []),  # p is exactly 0.05
+        ("second > fifth", ["second > fifth"]),
     ],
 )
 def test_claims_about_pairs(script: ModuleType, root: Path, chain: str, broken: list[str]) -> None:
@@ -174,8 +178,11 @@ def test_claims_about_pairs(script: ModuleType, root: Path, chain: str, broken: 
         "run,against,effect,low,high,p_value,p_holm",
         "second,first,0.2,0.1,0.3,0.001,0.003",
         "third,first,0,-1,1,0.5,1",
+        "third,second,-0.2,-0.3,-0.1,0.04,0.08",
+        "fourth,first,-0.2,-0.3,-0.1,0.001,0.003",
+        "fourth,second,-0.4,-0.8,0,0.01,0.05",
     ]
-    (root / "metrics/suite-pairs.csv").write_text("\n".join([*rows, "third,second,-0.2,-0.3,-0.1,0.04,0.08"]) + "\n")
+    (root / "metrics/suite-pairs.csv").write_text("\n".join(rows) + "\n")
     found = list(script.broken_claims(f"<!-- claim: metrics/suite-pairs.csv: {chain} -->\n", root))
     assert found == [f"metrics/suite-pairs.csv does not show {claim}" for claim in broken]
 
@@ -201,16 +208,37 @@ def test_broken_claim_is_an_error_also_without_check(
     assert "docs/page.md: metrics/suite.csv does not show first > second" in capsys.readouterr().err
 
 
-def test_missing_metrics_are_reported_with_the_command_that_writes_them(
-    script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [
+        (PAGE, "suite.csv"),
+        ("<!-- claim: metrics/suite.csv: first > second -->\n", "suite.csv"),
+        ("<!-- answers: metrics/suite-comparisons.csv -->\n<!-- /answers -->\n", "suite-comparisons.csv"),
+        ("<!-- claim: metrics/suite-comparisons.csv: first helps -->\n", "suite-comparisons.csv"),
+        ("<!-- claim: metrics/suite-pairs.csv: first > second -->\n", "suite-pairs.csv"),
+    ],
+)
+@pytest.mark.parametrize(("content", "says"), [(None, "is missing"), ("run\nfirst\n", "is damaged")])
+def test_bad_metrics_are_reported_with_the_command_that_writes_them(
+    script: ModuleType,
+    root: Path,
+    page: str,
+    file: str,
+    content: str | None,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(script, "ROOT", root)
+    (root / "README.md").write_text(page)
     (root / "metrics/suite.csv").unlink()
+    if content is not None:
+        (root / "metrics" / file).write_text(content)
     assert script.main([]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("README.md: ")
-    assert "suite.csv is missing" in line
-    assert "compare@suite" in line
+    assert f"{file} {says}" in line
+    assert "`dvc repro compare@suite`" in line
 
 
 def test_caption_states_the_size_of_a_study_in_whole_images(script: ModuleType, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from scipy import stats
 
 from trainlab.errors import UserError
 from trainlab.evaluation import effects
-from trainlab.evaluation.effects import Effect, compare, compare_all, in_points
+from trainlab.evaluation.answers import in_points
+from trainlab.evaluation.effects import Effect, compare, compare_all
 from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.statistics import (
     Difference,
@@ -54,6 +55,10 @@ def predictions(accuracies: list[float], seed: int = 0, labels: Any = LABELS, cl
 )
 def test_the_rule(low: float, high: float, p_holm: float, verdict: str) -> None:
     assert effect(low, high, p_holm).verdict == verdict
+    # From one seed a model is better, and not a run.
+    of_models = {"helps": "better model", "hurts": "worse model"}
+    for seeds in [(1, 1), (1, 6), (6, 1)]:
+        assert effect(low, high, p_holm, seeds=seeds).verdict == of_models.get(verdict, verdict)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +153,7 @@ def test_comparisons_that_are_made_together_are_adjusted_together() -> None:
     assert list(rows["answer"]) == [one.sentence() for one in found]
     assert list(rows["effect"]) == [one.difference.effect for one in found]
 
-    pairs = effects.pairs(of_runs)
+    pairs = effects.pairs({run: effects.correct(of_run) for run, of_run in of_runs.items()})
     assert list(pairs.columns) == effects.PAIRS
     assert list(zip(pairs["run"], pairs["against"], strict=True)) == [("b", "a"), ("c", "a"), ("c", "b")]
     assert list(pairs["p_value"][:2]) == raw
@@ -158,7 +163,7 @@ def test_comparisons_that_are_made_together_are_adjusted_together() -> None:
 def test_a_suite_of_one_run_has_no_comparisons() -> None:
     assert compare_all([], {}, 0.01) == []
     assert effects.table([]).columns.tolist() == effects.COLUMNS
-    assert effects.pairs({"a": predictions([0.5])}).columns.tolist() == effects.PAIRS
+    assert effects.pairs({"a": effects.correct(predictions([0.5]))}).columns.tolist() == effects.PAIRS
     assert effects.seeds([], {}, {}).columns.tolist() == effects.SEEDS
     assert effects.plotted([]).empty
 
@@ -170,8 +175,9 @@ def test_how_many_seeds_it_would_take() -> None:
         "single": predictions([0.5], 2),
     }
     found = compare_all([("b", "a"), ("single", "a")], of_runs, 0.2)
-    rows = effects.seeds(found, of_runs, {"a": 2.0, "b": 3.0, "single": 1.0})
-    count = seeds_needed(effects.correct(of_runs["b"]), effects.correct(of_runs["a"]), 0.2)
+    right = {run: effects.correct(of_run) for run, of_run in of_runs.items()}
+    rows = effects.seeds(found, right, {"a": 2.0, "b": 3.0, "single": 1.0})
+    count = seeds_needed(right["b"], right["a"], 0.2)
     assert count
     assert rows["seeds"].tolist()[0] == count
     assert rows["minutes"].tolist()[0] == count * 5

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 from pandas import DataFrame
 from PIL import Image
+from ruamel.yaml import YAML
 
 from drawn import contrast, cut_off, labels, legend, overlapping, texts, widths, x_of, y_of
 from small import data, run_config
 from trainlab.evaluation import comparison, effects, plots
+from trainlab.evaluation.answers import Verdict
 from trainlab.evaluation.plots import Picture
 from trainlab.training.loop import Row
 from trainlab.training.replicas import train
@@ -181,13 +184,6 @@ def test_the_forest_has_a_row_per_comparison_below_what_it_is_against() -> None:
     ]
 
 
-@pytest.mark.parametrize("seeds", [(1, 1), (1, 6), (6, 1)])
-def test_from_one_seed_a_model_is_better_and_not_a_run(seeds: tuple[int, int]) -> None:
-    [axes] = forest(EFFECTS.assign(seeds=seeds[0], seeds_against=seeds[1])).figure.axes
-    words = ["better model", "no difference that matters", "no difference shown", "worse model"]
-    assert texts(axes)[1::2] == words
-
-
 def test_the_forest_shades_the_margin_and_marks_zero() -> None:
     [axes] = forest(margin=0.02).figure.axes
     [band] = axes.patches
@@ -209,15 +205,9 @@ def test_verdicts_differ_in_color_and_in_shape() -> None:
 
 
 def test_verdicts_are_those_of_the_effects_and_readable() -> None:
-    assert list(plots.VERDICTS) == list(get_args(effects.Verdict))
-    assert plots.LEVEL == effects.LEVEL
+    assert list(plots.VERDICTS) == list(get_args(Verdict))
     for color, _ in plots.VERDICTS.values():
         assert contrast(color) >= 4.5
-
-
-@pytest.mark.parametrize("fraction", [0.0161, -0.0349, 0.0, 0.1, -0.00001])
-def test_points_are_written_as_in_the_sentences(fraction: float) -> None:
-    assert plots._points(fraction) == effects.in_points(fraction)
 
 
 def test_the_forest_says_what_the_intervals_cover() -> None:
@@ -601,14 +591,26 @@ def template(name: str) -> Any:
     return json.loads((TEMPLATES / f"{name}.json").read_text())
 
 
-def fields(value: Any) -> set[str]:
-    """Return the columns that a template reads, beside those that its entry in dvc.yaml names and those it computes."""
-    if isinstance(value, list):
-        return set().union(*map(fields, value))
-    if not isinstance(value, dict):
-        return set()
-    own = {value["field"]} if isinstance(value.get("field"), str) else set()
-    return own.union(*map(fields, value.values()))
+def found(part: Any, key: str) -> Iterator[Any]:
+    """Yield the values of a key, wherever it is in a template."""
+    if isinstance(part, list):
+        for each in part:
+            yield from found(each, key)
+    elif isinstance(part, dict):
+        if key in part:
+            yield part[key]
+        for each in part.values():
+            yield from found(each, key)
+
+
+def columns(name: str) -> set[str]:
+    """Return the columns of a file that a template reads, besides those that its entry in dvc.yaml names."""
+    content = template(name)
+    read = {field for field in found(content, "field") if isinstance(field, str)}
+    read.update(*re.findall(r"datum\.(\w+)|datum\['(\w+)'\]", json.dumps(content)))
+    computed = {name for names in found(content, "as") for name in ([names] if isinstance(names, str) else names)}
+    inline = {name for rows in found(content, "values") if isinstance(rows, list) for row in rows for name in row}
+    return {column for column in read - computed - inline - {"", "rev"} if "<DVC" not in column}
 
 
 @pytest.mark.parametrize(
@@ -632,6 +634,7 @@ def test_dvc_fills_the_template(name: str, x: str, y: str) -> None:
     assert "<DVC_METRIC" not in json.dumps(filled)
     assert filled["data"]["values"] == [row]
     assert filled["title"]["text"] == "title"
+    assert "rev" in found(filled, "field")  # of which commit
 
 
 def test_there_is_no_template_that_is_not_tested() -> None:
@@ -639,24 +642,65 @@ def test_there_is_no_template_that_is_not_tested() -> None:
     assert names == {"scores", "runs", "logs", "learning", "confusion_counts", "effects", "reliability"}
 
 
-def test_templates_read_the_columns_that_compare_writes() -> None:
-    computed = {"rev", "x_value", "y_value"}
-    named = {name for name in fields(template("runs")) - computed if "<DVC" not in name}
-    drawn = [panel["spec"]["transform"][1]["calculate"] for panel in template("runs")["hconcat"]]
-    assert named == {"run", "replica"}
-    assert drawn == [f"toNumber(datum['{name}'])" for name in ("test_accuracy", "test_loss", "train_loss")]
-    assert {*named, "test_accuracy", "test_loss", "train_loss"} <= set(comparison.CURVES)
-    of_logs = {name for name in fields(template("logs")) - computed if "<DVC" not in name}
-    assert of_logs == {"run", "replica", "log"} <= set(comparison.LOGS)
-    assert "datum.accuracy_low" in json.dumps(template("scores"))
-    assert "datum.accuracy_high" in json.dumps(template("scores"))
-    of_effects = {name for name in fields(template("effects")) - computed - {"from", "to"} if "<DVC" not in name}
-    assert of_effects == {"verdict"} <= set(effects.plotted([]).columns)
-    assert all(f"datum.{end}" in json.dumps(template("effects")) for end in ("low", "high"))
-    [shape] = [layer["encoding"]["shape"] for layer in template("effects")["layer"] if "shape" in layer["encoding"]]
+WRITTEN = {
+    "plots/confusion": ["actual", "predicted", "count"],
+    "plots/curves": comparison.CURVES,
+    "plots/effects": list(effects.plotted([]).columns),
+    "plots/f1": ["run", "f1_micro", "accuracy_low", "accuracy_high"],
+    "plots/logs": comparison.LOGS,
+    "plots/reliability": ["replica", "bin", "images", "confidence", "accuracy"],
+}
+
+
+@pytest.mark.parametrize(
+    ("directory", "read"),
+    [
+        ("plots/confusion", {"count"}),
+        ("plots/curves", {"run", "replica", "test_accuracy", "test_loss", "train_loss"}),
+        ("plots/effects", {"low", "high", "verdict"}),
+        ("plots/f1", {"accuracy_low", "accuracy_high"}),
+        ("plots/logs", {"run", "replica", "log"}),
+        ("plots/reliability", {"replica", "images"}),
+    ],
+)
+def test_dvc_draws_columns_that_are_written(directory: str, read: set[str]) -> None:
+    entries: dict[str, Any] = {}
+    for entry in YAML(typ="safe", pure=True).load(TEMPLATES.parents[1] / "dvc.yaml")["plots"]:
+        entries |= entry
+    assert entries.keys() == WRITTEN.keys()
+    assert columns(entries[directory]["template"]) == read
+    assert read | {entries[directory]["x"], entries[directory]["y"]} <= set(WRITTEN[directory])
+
+
+def test_dvc_draws_differences_as_the_pictures_do() -> None:
+    effect = template("effects")
+    computed = {step["as"]: step["calculate"] for step in effect["transform"]}
+    assert computed == {
+        "x_value": "toNumber(datum['<DVC_METRIC_X>'])",
+        "from": "toNumber(datum.low)",
+        "to": "toNumber(datum.high)",
+    }
+    zero, interval, _ = effect["layer"]
+    assert zero["encoding"]["x"] == {"datum": 0}
+    assert (interval["encoding"]["x"]["field"], interval["encoding"]["x2"]["field"]) == ("from", "to")
+    [shape] = found(effect, "shape")
     assert shape["scale"]["domain"] == list(plots.VERDICTS)
-    of_bins = {name for name in fields(template("reliability")) - computed - {"p"} if "<DVC" not in name}
-    assert of_bins == {"replica", "images"} <= set(some_reliability(["plain"]).columns)
+    assert len(set(shape["scale"]["range"])) == len(plots.VERDICTS)
+
+
+def test_dvc_draws_reliability_beside_the_diagonal_with_one_line_per_replica() -> None:
+    content = template("reliability")
+    assert {step["as"]: step["calculate"] for step in content["transform"]} == {
+        "x_value": "toNumber(datum['<DVC_METRIC_X>'])",
+        "y_value": "toNumber(datum['<DVC_METRIC_Y>'])",
+    }
+    diagonal, bins = content["layer"]
+    assert diagonal["data"]["values"] == [{"p": 0}, {"p": 1}]
+    assert {axis["field"] for axis in diagonal["encoding"].values()} == {"p"}
+    encoding = bins["encoding"]
+    assert (encoding["x"]["field"], encoding["y"]["field"]) == ("x_value", "y_value")
+    assert encoding["x"]["scale"] == encoding["y"]["scale"] == {"domain": [0, 1]}
+    assert encoding["detail"] == {"field": "replica"}
 
 
 def test_dvc_draws_the_images_that_a_history_has() -> None:

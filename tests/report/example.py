@@ -108,6 +108,7 @@ def suite(directory: Path, *, name: str = "tricks") -> Suite:
             )
         )
     histories = {run: history(run) for run in RUNS}
+    right = {run: effects.correct(of_run) for run, of_run in scored.items()}
     compared = effects.compare_all([(run, other) for run, other in AGAINST.items() if other], scored, 0.01)
     return Suite(
         name=name,
@@ -115,8 +116,8 @@ def suite(directory: Path, *, name: str = "tricks") -> Suite:
         margin=0.01,
         table=comparison.table({run.name: run.metrics for run in runs}),
         effects=effects.table(compared),
-        pairs=effects.pairs(scored),
-        seeds=effects.seeds(compared, scored, dict.fromkeys(RUNS, 0.75)),
+        pairs=effects.pairs(right),
+        seeds=effects.seeds(compared, right, dict.fromkeys(RUNS, 0.75)),
         curves=comparison.curves(histories),
         logs=comparison.logs(histories),
         runs=runs,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from report import example
 from report.example import CLASSES, LONG, RUNS
@@ -55,7 +55,11 @@ class Heard:
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", lambda request: self.requested.append(request.url))
-        page.on("dialog", lambda dialog: (self.said.append("a dialog"), dialog.dismiss()))
+        page.on("dialog", self._dismiss)
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.said.append("a dialog")
+        dialog.dismiss()
 
 
 def opened(browser: Browser, file: Path, *, width: int = 1280, scheme: Any = "light") -> tuple[Page, Heard]:

@@ -30,7 +30,8 @@ def test_the_surest_mistakes_come_first_and_right_predictions_never() -> None:
 
 
 def test_the_probabilities_are_means_over_the_replicas() -> None:
-    one, other = [[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0]], [[0, 2.0, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0]]
+    one: list[list[float]] = [[9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0]]
+    other: list[list[float]] = [[0, 2, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0]]
     assert gallery.surest_mistakes(scored(one, other), count=9) == []  # the right class has more than half
 
 

@@ -18,7 +18,8 @@ def project(tmp_path: Path) -> Path:
     predictions = {run: Predictions.load(tmp_path / f"predictions/tricks/{run}.safetensors") for run in ACCURACY}
     compared = effects.compare_all([("worse", "plain"), ("better", "worse")], predictions, margin=0.01)
     write_csv(tmp_path / "metrics/tricks-comparisons.csv", effects.table(compared))
-    write_csv(tmp_path / "metrics/tricks-pairs.csv", effects.pairs(predictions))
+    right = {run: effects.correct(of_run) for run, of_run in predictions.items()}
+    write_csv(tmp_path / "metrics/tricks-pairs.csv", effects.pairs(right))
     return tmp_path
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[2]
 SOURCE, STAGES = PROJECT / "src", PROJECT / "stages"
-# Base classes of everything, whose code decides no result, and a docstring with the version.
+# Base classes of everything, whose code decides no result, and the package, whose one function no stage calls.
 EVERYWHERE = {"src/trainlab/__init__.py", "src/trainlab/component.py", "src/trainlab/errors.py"}
 # They only parse arguments and show progress.
 INTERFACE = ("trainlab.cli", "trainlab.training.progress")
@@ -161,5 +161,5 @@ def test_resolve_depends_on_every_file_that_a_fingerprint_reads(monkeypatch: pyt
 
 def test_importing_the_package_itself_executes_nothing() -> None:
     package = fingerprint._Source((SOURCE,)).module("trainlab")
-    assert set(package.definitions) == {"__version__"}
+    assert set(package.definitions) == {"__version__", "load"}
     assert package.effects == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from small import PARAMS, data
-from suite_results import call, digests, rows, stage
+from suite_results import digests, rows, stage, succeed
 from trainlab import config
 from trainlab.data import stored
 from trainlab.data.stored import Split
@@ -56,8 +56,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_measure_and_its_pictures_have_the_same_bytes_again(project: Path) -> None:
     def results() -> dict[str, str]:
-        calls = [(stage, kind, kind) for kind in PICTURES for stage in ("measure", "draw_measure")]
-        assert call(project, *calls) == [""] * len(calls)
+        for kind in PICTURES:
+            succeed(project, "measure", kind, kind)
+            succeed(project, "draw_measure", kind, kind)
         return digests(project / "measures") | digests(project / "plots/measures")
 
     first = results()
@@ -74,8 +75,8 @@ def test_each_measure_and_its_pictures_have_the_same_bytes_again(project: Path) 
 def test_losses_of_single_images_during_training(tmp_path: Path, project: Path) -> None:
     shutil.copytree(project / "data", tmp_path / "data")
     shutil.copytree(project / "configs/study", tmp_path / "configs/study")
-    draw = ("draw_measure", "per_sample_loss", "wide_all")
-    assert call(tmp_path, ("per_sample_loss", "wide_all"), draw) == ["", ""]
+    succeed(tmp_path, "per_sample_loss", "wide_all")
+    succeed(tmp_path, "draw_measure", "per_sample_loss", "wide_all")
     counts: dict[tuple[str, str], int] = {}
     for row in rows(tmp_path / "measures/wide_all.csv"):
         key = row["epoch"], row["split"]
@@ -85,23 +86,27 @@ def test_losses_of_single_images_during_training(tmp_path: Path, project: Path) 
     drawn = digests(tmp_path / "plots")
     assert set(drawn) == {"measures/wide_all/losses.png", "measures/wide_all/losses.gif"}
     shutil.rmtree(tmp_path / "data")  # which pictures do not need
-    assert call(tmp_path, draw) == [""]
+    succeed(tmp_path, "draw_measure", "per_sample_loss", "wide_all")
     assert digests(tmp_path / "plots") == drawn
 
 
 def test_mistakes_are_reported_on_one_line_and_leave_nothing(project: Path) -> None:
     before = digests(project)
-    reported = call(
-        project,
-        ("draw_measure", "per_sample_loss", "narrow_all"),
-        ("draw_measure", "layers", "inputs"),
-        ("measure", "turning_points", "inputs"),
-    )
-    assert reported == [
-        "measures/narrow_all.csv is missing: run `dvc repro per_sample_loss`",
-        "measures/inputs.csv is missing: run `dvc repro measure@inputs`",
-        "configs/inputs/_suite.yaml is missing: is there a suite inputs in params.yaml? Then run `dvc repro resolve`",
-    ]
+    for name, *arguments, says in (
+        (
+            "draw_measure",
+            "per_sample_loss",
+            "narrow_all",
+            "measures/narrow_all.csv is missing: run `dvc repro per_sample_loss`",
+        ),
+        ("draw_measure", "layers", "inputs", "measures/inputs.csv is missing: run `dvc repro measure@inputs`"),
+        (
+            *("measure", "turning_points", "inputs"),
+            "configs/inputs/_suite.yaml is missing: is there a suite inputs in params.yaml? Then run `dvc repro resolve`",
+        ),
+    ):
+        failed = stage(project, name, *arguments)
+        assert (failed.returncode, failed.stderr) == (1, f"trainlab: {says}\n")
     unknown = stage(project, "measure", "rate", "capacity")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
     assert "'rate' is not one of" in unknown.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite_results import ACCURACY, CLASSES, call, check, digests, modules, stage, succeed, write_results
+from suite_results import ACCURACY, CLASSES, check, digests, modules, stage, succeed, write_results
 from trainlab.data import stored
 from trainlab.data.stored import Split
 
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stored.save(project / "data/normalized", split, split, list(CLASSES))
     (project / "data/raw").mkdir()
     (project / "data/raw/digits.csv").write_text("0,1\n")
-    assert call(project, ("compare", "tricks")) == [""]
+    succeed(project, "compare", "tricks")
     return project
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from search.small_search import PARAMS, changed, data
 from small import PARAMS as PIPELINE
 from trainlab import config
@@ -22,7 +23,8 @@ from trainlab.data.stored import Split
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, str(Path(__file__).parents[2] / "stages/search.py"), "--data", "../data/normalized"]
+ARGUMENTS = [str(Path(__file__).parents[2] / "stages/search.py"), "--data", "../data/normalized"]
+COMMAND = [sys.executable, *ARGUMENTS]
 UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
 WRITTEN = ("best.yaml", "result.json", "trials.csv", "plots/history.png", "plots/slices.png")
 
@@ -41,7 +43,12 @@ def directory(tmp_path: Path) -> Path:
 
 def search(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=directory, capture_output=True, text=True, timeout=300, check=False
+        [forked.python(), *ARGUMENTS, *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

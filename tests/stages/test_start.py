@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import forked
+
 pytestmark = pytest.mark.slow
 
 STAGES = Path(__file__).parents[2] / "stages"
@@ -31,7 +33,7 @@ def test_ctrl_c_during_the_imports_shows_no_traceback(tmp_path: Path, seconds: f
 def test_help_works_without_any_files(tmp_path: Path) -> None:
     for script in sorted(STAGES.glob("[a-z]*.py")):
         shown = subprocess.run(
-            [sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            [forked.python(), script, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert shown.returncode == 0
         assert "Usage:" in shown.stdout

@@ -62,6 +62,8 @@ def test_train_writes_model_history_and_timing_and_reports_emulated_bfloat16(pro
         *["seconds", "images_per_second", "replicas", "workers"],
         *["device", "cpu_capability", "threads", "torch", "precision"],
     ]
+    seconds, rate = timing["seconds"], timing["images_per_second"]  # 2 epochs of 120 images
+    assert (rate - 1) * (seconds - 0.05) <= 240 <= (rate + 1) * (seconds + 0.05)
 
 
 def test_check_writes_numbers_and_a_mark_and_imports_no_drawing_code(project: Path) -> None:

@@ -79,8 +79,10 @@ def student() -> RunConfig:
 
 def gradients(settings: RunConfig, teacher: Tensor | None = None) -> checks.Result:
     """Return the result of the gradient check alone."""
-    with checks._at_start(settings, IMAGES) as (net, place):
+    with checks._at_start(settings, IMAGES) as (net, place), pytest.MonkeyPatch.context() as patch:
         batches = Batches(IMAGES, inputs=settings.inputs, device=place)
+        if settings.model.name == "resnet18":  # whose check makes hundreds of slow forward passes
+            patch.setattr(checks, "GRADIENT_IMAGES", 1)
         return checks._gradients(settings, net, IMAGES, batches, teacher)
 
 
@@ -159,13 +161,14 @@ def _names(key: str) -> list[dict[str, str]]:
     return [schema["$defs"][reference]["properties"]["name"] for reference in references]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.99])
 @pytest.mark.parametrize(
-    ("model", "layer"),
+    ("model", "layer", "factor"),
     [
-        pytest.param(model, layer, marks=pytest.mark.slow if model["name"] == "resnet18" else ())
+        pytest.param(model, layer, factor, marks=pytest.mark.slow if model["name"] == "resnet18" else ())
         for model, layers in MODELS.values()
         for layer in layers
+        # A gradient of 0 is further from the right one than 0.99 of it: it need not be tried where that takes seconds.
+        for factor in ([0.99] if model["name"] == "resnet18" else [0.0, 0.99])
     ],
     ids=str,
 )

@@ -1,12 +1,14 @@
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
 from small import data, run_config
+from trainlab.training import progress as progress_module
 from trainlab.training.history import History
 from trainlab.training.loop import Step
 from trainlab.training.progress import SearchProgress, TrainingProgress
@@ -96,6 +98,20 @@ def test_the_bar_shows_what_was_scored() -> None:
             assert shown.startswith(says)
             assert shown.removeprefix(says)[0].isdecimal()
     assert progress.images == 3 * 64
+
+
+def test_a_line_shows_the_images_per_second_of_its_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(perf_counter=lambda: now))
+    out = io.StringIO()
+    with TrainingProgress("small", epochs=2, replicas=1, console=Console(file=out, soft_wrap=True)) as progress:
+        for epoch, seconds in ((1, 4.0), (2, 2.0)):
+            for done in (1, 2):
+                progress.step(Step(replica=0, epoch=epoch, done=done, steps=2, images=50, loss=torch.tensor(1.0)))
+            now += seconds
+            progress.epoch(row(epoch))
+    assert [line.rpartition("  ")[2] for line in out.getvalue().splitlines()] == ["25 images/s", "50 images/s"]
+    assert progress.images == 200
 
 
 def test_in_a_terminal_bars_show_each_replica_in_training_and_the_whole_run() -> None:

@@ -239,6 +239,45 @@ def test_ctrl_c_ends_all_without_a_word_of_the_processes(endless: subprocess.Pop
     assert list(tmp_path.glob("trainlab-*")) == []
 
 
+INTERRUPTED = f"""
+import signal, sys
+from multiprocessing import resource_tracker
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which the processes inherit where their mask is missing
+sys.path[:0] = sys.argv[1:3]
+import psutil
+from small import data, run_config
+from trainlab.training.replicas import train
+
+def interrupt(row):
+    if row["epoch"] == 1:
+        for process in psutil.Process().children():
+            if "popen_loky_posix" in " ".join(process.cmdline()):
+                process.send_signal(signal.SIGINT)
+                print(process.pid)
+
+resource_tracker.ensure_running()
+config = run_config(model={SMALL}, replicas=2, epochs=400)
+train(config, data(), on_epoch=interrupt).save(Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_that_reaches_only_the_processes_changes_nothing(tmp_path: Path) -> None:
+    tests, model = Path(__file__).parents[1], tmp_path / "interrupted"
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, tests, tests.parent / "src", model],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, WORKERS: "2", "TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(set(done.stdout.split())) == 2
+    train(run_config(model=SMALL, replicas=2, epochs=400), data()).save(tmp_path / "alone")
+    assert model.read_bytes() == (tmp_path / "alone").read_bytes()
+
+
 @pytest.mark.slow
 def test_ctrl_c_while_the_processes_start(endless: subprocess.Popen[str], tmp_path: Path) -> None:
     assert endless.stdout

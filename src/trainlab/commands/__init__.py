@@ -10,9 +10,13 @@ import typer
 from trainlab import __version__
 from trainlab.cli import run_app
 from trainlab.commands.compare import compare
+from trainlab.commands.export import export
+from trainlab.commands.predict import predict
 
 app = typer.Typer(name="trainlab", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(compare)
+app.command()(predict)
+app.command()(export)
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from trainlab.commands.sources import Source
 from trainlab.errors import UserError
 from trainlab.evaluation import effects
-from trainlab.evaluation.effects import Effect, in_points
+from trainlab.evaluation.answers import in_points
+from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.metrics import Metrics, Predictions, evaluate
 from trainlab.evaluation.statistics import seeds_needed
 

@@ -4,11 +4,18 @@ from typing import Annotated
 
 import typer
 
+from trainlab.commands import runs
+
 Name = typer.Argument(
     metavar="A",
     help="A run, a run at a Git revision (main~3:baseline), a file of predictions (….safetensors), or a revision.",
+    autocompletion=runs.complete,
 )
-Against = typer.Argument(metavar="B", help="The same; by default the run that params.yaml names in `against`.")
+Against = typer.Argument(
+    metavar="B",
+    help="The same; by default the run that params.yaml names in `against`.",
+    autocompletion=runs.complete,
+)
 
 
 def compare(
@@ -24,6 +31,8 @@ def compare(
     """Show whether one run is better than another one, with an interval.
 
     For two revisions, such as main HEAD: every run whose predictions differ, that at the second minus that at the first.
+
+    Needs the predictions of both runs: `dvc pull` gets those that were pushed, and the stage `evaluate` writes them.
     """
     if markdown and as_json:
         raise typer.BadParameter("choose one of them.", param_hint="--markdown, --json")

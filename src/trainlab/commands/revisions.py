@@ -11,7 +11,8 @@ from trainlab.commands import sources
 from trainlab.commands.sources import Source
 from trainlab.errors import UserError
 from trainlab.evaluation import effects
-from trainlab.evaluation.effects import Effect, in_points
+from trainlab.evaluation.answers import in_points
+from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.statistics import holm
 
 WIDE = 1000  # columns
@@ -157,14 +158,14 @@ def compare(before: str, after: str, margin: float | None) -> Changes:
             raise UserError(f"{revision} has no predictions: name a revision whose dvc.lock has results")
     both = [run for run in new if run in old]
     differing = [run for run in both if new[run].checksum != old[run].checksum]
-    found = [_change(run, old[run].source, new[run].source, margin) for run in differing]
-    adjusted = holm([change.effect.difference.p_value for change in found])
+    changes = [_change(run, old[run].source, new[run].source, margin) for run in differing]
+    adjusted = holm([change.effect.difference.p_value for change in changes])
     return Changes(
         before,
         after,
         [
             replace(change, effect=replace(change.effect, p_holm=float(p)))
-            for change, p in zip(found, adjusted, strict=True)
+            for change, p in zip(changes, adjusted, strict=True)
         ],
         unchanged=[run for run in both if run not in differing],
         added=[run for run in new if run not in old],
@@ -182,6 +183,5 @@ def _change(run: str, old: Source, new: Source, margin: float | None) -> Change:
 
 def _words(effect: Effect) -> str:
     """Return the answer of a comparison of a run with itself at another revision."""
-    if effect.verdict == "helps":
-        return "better"
-    return "worse" if effect.verdict == "hurts" else effect.verdict
+    words = {"helps": "better", "better model": "better", "hurts": "worse", "worse model": "worse"}
+    return words.get(effect.verdict, effect.verdict)

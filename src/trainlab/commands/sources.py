@@ -1,6 +1,5 @@
 """Predictions that a command's argument names: of a run, of a run at a Git revision, or a file."""
 
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -9,13 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainlab.commands.runs import RUN, SUFFIX, configurations
 from trainlab.errors import UserError
 from trainlab.evaluation.comparison import read_suite
 from trainlab.evaluation.metrics import Predictions
 
-SUFFIX = ".safetensors"
 MARGIN = 0.01  # of predictions that are of no suite
-RUN = re.compile(r"[a-z][a-z0-9_]*")  # trainlab.config has it too, and imports torch
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def runs_at(revision: str) -> dict[str, Stored]:
 
 
 def _in_workspace(run: str) -> Source:
-    configs = [path for path in Path("configs").glob("*/[a-z]*.yaml") if path.parent.name != "checks"]
+    configs = configurations()
     predictions = list(Path("predictions").glob(f"*/*{SUFFIX}"))
     for files in (configs, predictions):  # a run that changed its suite has old predictions in another one
         if suites := sorted(path.parent.name for path in files if path.stem == run):

@@ -65,10 +65,10 @@ def read_suite(configs: Path) -> Suite:
         try:
             content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
             against, margin = dict(content["runs"]), float(content["margin"])
+            if not against or set(against.values()) - {None, *against}:
+                raise ValueError("a run is compared with another one of its suite")
         except (YAMLError, TypeError, ValueError, KeyError) as error:
             raise ValueError("it is not a list of runs with a margin") from error
-        if not against or not set(against.values()) <= {None, *against}:
-            raise ValueError("it is not a list of runs with a margin")
     return Suite(against, margin)
 
 

@@ -3,23 +3,22 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame
 
 from trainlab.errors import UserError
+from trainlab.evaluation.answers import LEVEL, Verdict, in_points
 from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.statistics import Difference, accuracy_difference, f1_difference, holm, seeds_needed
 
-LEVEL = 0.05  # of the tests
-Verdict = Literal["helps", "hurts", "no difference that matters", "no difference shown"]
 COLUMNS = [
     *("run", "against", "seeds", "seeds_against", "images", "effect", "low", "high", "p_value", "p_holm", "df"),
     *("f1_effect", "f1_low", "f1_high", "margin", "verdict", "answer"),
 ]
 PAIRS = ["run", "against", "effect", "low", "high", "p_value", "p_holm"]
+Right = Mapping[str, NDArray[np.bool_]]  # by run: which images each replica predicts correctly, [replicas, images]
 SEEDS = ["run", "against", "margin", "seeds", "minutes"]
 
 
@@ -51,30 +50,33 @@ class Effect:
     @property
     def verdict(self) -> Verdict:
         """The answer, by the rule of docs/statistics.md."""
-        if max(abs(self.difference.low), abs(self.difference.high)) <= self.margin:
+        effect, low, high = self.difference.effect, self.difference.low, self.difference.high
+        if max(abs(low), abs(high)) <= self.margin:
             return "no difference that matters"
-        if self.p_holm < LEVEL:
-            return "helps" if self.difference.effect > 0 else "hurts"
-        return "no difference shown"
+        if self.p_holm >= LEVEL:
+            return "no difference shown"
+        if self.single_seed:  # one model is better, and nothing is known about the run
+            return "better model" if effect > 0 else "worse model"
+        return "helps" if effect > 0 else "hurts"
 
     def sentence(self) -> str:
         """Return the answer as a sentence that can be quoted, with its evidence."""
         run, against, points = f"`{self.run}`", f"`{self.against}`", f"{in_points(self.difference.effect)} points"
-        answers: dict[Verdict, str] = {
+        sentences: dict[Verdict, str] = {
             "helps": f"{run} helps: {points} over {against}",
             "hurts": f"{run} hurts: {points} against {against}",
+            "better model": f"Of these two models, that of {run} is better than that of {against}: {points}",
+            "worse model": f"Of these two models, that of {run} is worse than that of {against}: {points}",
             "no difference that matters": f"{run} makes no difference that matters against {against}: {points}",
             "no difference shown": f"{run} shows no difference from {against}: {points}",
         }
         if self.single_seed:  # nothing about the runs: another seed may change the sign
-            models = f"of {run} and {against}"
-            answers = {
-                "helps": f"Of these two models, that of {run} is better than that of {against}: {points}",
-                "hurts": f"Of these two models, that of {run} is worse than that of {against}: {points}",
-                "no difference that matters": f"These two models {models} make no difference that matters: {points}",
-                "no difference shown": f"These two models {models} show no difference: {points}",
+            models = f"These two models of {run} and {against}"
+            sentences |= {
+                "no difference that matters": f"{models} make no difference that matters: {points}",
+                "no difference shown": f"{models} show no difference: {points}",
             }
-        return f"{answers[self.verdict]} ({self._evidence()})"
+        return f"{sentences[self.verdict]} ({self._evidence()})"
 
     @property
     def single_seed(self) -> bool:
@@ -92,11 +94,6 @@ class Effect:
         else:
             seeds = f"{difference.seeds} and {difference.seeds_against} seeds"
         return f"{interval}; {seeds}, {difference.images:,} images"
-
-
-def in_points(fraction: float) -> str:
-    """Return a difference of fractions in percentage points with its sign, such as "+1.6" or "−0.3"."""
-    return f"{100 * fraction:+.1f}".replace("-", "−")
 
 
 def compare(run: str, a: Predictions, against: str, b: Predictions, margin: float) -> Effect:
@@ -182,9 +179,8 @@ def plotted(effects: Sequence[Effect]) -> DataFrame:
     return DataFrame(rows, columns=["comparison", "effect", "low", "high", "verdict"])
 
 
-def pairs(predictions: Mapping[str, Predictions]) -> DataFrame:
+def pairs(right: Right) -> DataFrame:
     """Return every pair of runs with the columns :data:`PAIRS`; ``p_holm`` is adjusted for all of them."""
-    right = {run: correct(of_run) for run, of_run in predictions.items()}
     rows = [
         {"run": run, "against": against, **asdict(accuracy_difference(right[run], right[against]))}
         for against, run in combinations(right, 2)
@@ -192,15 +188,15 @@ def pairs(predictions: Mapping[str, Predictions]) -> DataFrame:
     return DataFrame(rows, columns=PAIRS[:-1]).assign(p_holm=holm([row["p_value"] for row in rows]))
 
 
-def seeds(effects: Iterable[Effect], predictions: Mapping[str, Predictions], minutes: Mapping[str, float]) -> DataFrame:
+def seeds(effects: Iterable[Effect], right: Right, minutes: Mapping[str, float]) -> DataFrame:
     """Return how many seeds per run would show a difference of the margin with 80 % power, and what they cost.
 
     Parameters
     ----------
     effects
         The comparisons.
-    predictions
-        Of their runs.
+    right
+        Which images the replicas of their runs predict correctly, see :func:`correct`.
     minutes
         Measured training time per replica of each run.
 
@@ -212,7 +208,7 @@ def seeds(effects: Iterable[Effect], predictions: Mapping[str, Predictions], min
     """
     rows = []
     for effect in effects:
-        a, b = correct(predictions[effect.run]), correct(predictions[effect.against])
+        a, b = right[effect.run], right[effect.against]
         count = seeds_needed(a, b, effect.margin) if min(len(a), len(b)) > 1 else None
         cost = count and count * (minutes[effect.run] + minutes[effect.against])
         rows.append([effect.run, effect.against, effect.margin, count, cost])

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pandas import DataFrame, Series
 
+from trainlab.evaluation.answers import LEVEL, in_points
 from trainlab.files import written_whole
 
 # Based on Paul Tol's "muted" colors, which are distinguishable with every kind of color blindness; the two palest are
@@ -26,10 +27,11 @@ PALETTE = ["#332288", "#cc6677", "#117733", "#56b4e9", "#aa4499", "#999933", "#4
 VERDICTS = {
     "helps": ("#1a5fa0", ">"),
     "hurts": ("#b04a00", "<"),
+    "better model": ("#1a5fa0", ">"),
+    "worse model": ("#b04a00", "<"),
     "no difference that matters": ("#444444", "s"),
     "no difference shown": ("#6b6b6b", "o"),
 }
-LEVEL = 0.05  # of p-values
 DASHES = ["-", "--", ":", "-."]  # from the tenth run on, the colors repeat with the next line style
 
 STYLE = {
@@ -220,7 +222,7 @@ def forest(effects: DataFrame, *, margin: float, title: str, caption: str) -> Pi
     """
     groups = effects.groupby("against", sort=False)
     count = len(effects) + len(groups)
-    numbers = effects["effect"].map(_points) + effects.apply(_interval, axis=1)
+    numbers = effects["effect"].map(in_points) + effects.apply(_interval, axis=1)
     longest = max(map(len, [*effects["run"], *(f"against {against}" for against in effects["against"])]))
     with style():
         figure = Figure(figsize=(7 + 0.08 * longest, 1.3 + 0.27 * count))
@@ -259,12 +261,7 @@ def _draw_effect(axes: Axes, row: int, effect: Any, numbers: str, width: int) ->
     face = "white" if effect.verdict == "no difference shown" else color
     axes.plot(100 * effect.effect, row, marker, color=color, markersize=6, markerfacecolor=face)
     at, points = (1, row), "offset points"
-    # From one seed, a model is better than another one, and nothing is known about the run.
-    of_models = (
-        {"helps": "better model", "hurts": "worse model"} if min(effect.seeds, effect.seeds_against) == 1 else {}
-    )
-    words = of_models.get(effect.verdict, effect.verdict)
-    for left, text in ((8, numbers), (16 + 4.8 * width, words)):
+    for left, text in ((8, numbers), (16 + 4.8 * width, effect.verdict)):
         right = axes.annotate(text, at, (left, 0), xycoords=axes.get_yaxis_transform(), textcoords=points)
         right.set(color=color, verticalalignment="center", fontsize=8)
 
@@ -279,12 +276,7 @@ def _cover(effects: DataFrame) -> str:
 
 
 def _interval(effect: Series) -> str:
-    return f" ({_points(effect['low'])} to {_points(effect['high'])})"
-
-
-def _points(fraction: float) -> str:
-    """Return a difference of fractions in percentage points with its sign, such as "+1.6" or "−0.3"."""
-    return f"{100 * fraction:+.1f}".replace("-", "−")
+    return f" ({in_points(effect['low'])} to {in_points(effect['high'])})"
 
 
 def pairs(pairs: DataFrame, runs: Sequence[str], *, title: str, caption: str) -> Picture:
@@ -321,7 +313,9 @@ def pairs(pairs: DataFrame, runs: Sequence[str], *, title: str, caption: str) ->
             if row == column:
                 axes.add_patch(Rectangle(corner, 1, 1, facecolor="#cccccc"))
                 continue
-            text = axes.text(column, row, _points(float(effects[row, column])), ha="center", va="center", fontsize=7.5)
+            text = axes.text(
+                column, row, in_points(float(effects[row, column])), ha="center", va="center", fontsize=7.5
+            )
             if shown[row, column]:
                 text.set_color(_ink(image.to_rgba(100 * effects[row, column])))
             else:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from trainlab.evaluation.effects import in_points
+from trainlab.evaluation.answers import in_points
 from trainlab.report.scales import Axis, axis
 
 COLORS = 8  # of the page's palette; further runs repeat them with the next line style
@@ -43,7 +43,6 @@ class Row:
     interval: str
     p: str
     verdict: str
-    words: str
     answer: str
 
 
@@ -77,8 +76,6 @@ def forest(effects: DataFrame) -> Forest:
 
 
 def _row(effect: Any, scale: Axis) -> Row:
-    single = min(effect.seeds, effect.seeds_against) == 1
-    of_models = {"helps": "better model", "hurts": "worse model"} if single else {}
     return Row(
         run=effect.run,
         low=scale.at(100 * effect.low),
@@ -88,7 +85,6 @@ def _row(effect: Any, scale: Axis) -> Row:
         interval=f"{in_points(effect.low)} to {in_points(effect.high)}",
         p="< 0.001" if effect.p_holm < 1e-3 else f"{effect.p_holm:.3f}",
         verdict=effect.verdict,
-        words=of_models.get(effect.verdict, effect.verdict),
         answer=effect.answer,
     )
 

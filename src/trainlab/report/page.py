@@ -13,18 +13,20 @@ from markupsafe import Markup, escape
 from pandas import DataFrame
 
 from trainlab.evaluation import comparison
+from trainlab.evaluation.answers import LEVEL
 from trainlab.report import charts, configuration, gallery, scales
 from trainlab.report.content import Images, Missing, Report, Run, Search, Study, Suite
 
 TEMPLATES = Path(__file__).parent / "templates"
-LEVEL = 0.05  # of p-values
 RULES = {  # the first that applies
     "no difference that matters": "the 95 % interval is within ± the margin",
-    "helps": "better, and Holm's p-value is below 0.05",
-    "hurts": "worse, and Holm's p-value is below 0.05",
-    "no difference shown": "otherwise: more seeds or more images may show one",
+    "no difference shown": f"Holm's p-value is {LEVEL:g} or more: more seeds or more images may show one",
+    "helps": "better in the mean over seeds",
+    "hurts": "worse in the mean over seeds",
+    "better model": "better, from one seed: another one may change that",
+    "worse model": "worse, from one seed: another one may change that",
 }
-ORDER = ["helps", "hurts", "no difference that matters", "no difference shown"]  # of their numbers
+ORDER = ["helps", "hurts", "better model", "worse model", "no difference that matters", "no difference shown"]
 MISTAKES = 10  # per run
 PAIRS, EXAMPLES = 6, 8  # pairs of classes per suite, images per pair
 SAMPLES, SAMPLED_CLASSES = 8, 20  # training images per class; of the first classes
@@ -166,8 +168,8 @@ def shown_effects(effects: DataFrame | None) -> dict[str, Any] | None:
     if effects is None:
         return None
     plot = charts.forest(effects)
-    given = Counter((row.verdict, row.words) for rows in plot.groups.values() for row in rows)
-    ordered = sorted(given.items(), key=lambda item: ORDER.index(item[0][0]))
+    given = Counter(effects["verdict"])
+    ordered = sorted(given.items(), key=lambda item: ORDER.index(item[0]))
     return {"forest": plot, "counts": dict(ordered), "answers": list(effects["answer"])}
 
 

@@ -1,0 +1,1 @@
+"""Use a trained model: predictions for images of any size, and export to other runtimes."""
