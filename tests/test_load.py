@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,9 @@ def test_probabilities_are_the_mean_over_the_replicas_and_disagreement_counts_th
     expected = [sum(vote != mean for vote in of_image) / 3 for of_image, mean in zip(votes, best, strict=True)]
     assert predicted.disagreement.tolist() == pytest.approx(expected)
     assert len(set(expected)) > 1
+    for first in (1, 2):
+        turned = replace(MODEL, weights=[*MODEL.weights[first:], *MODEL.weights[:first]])
+        assert Classifier(turned).predict(PIXELS).disagreement.tolist() == pytest.approx(expected)
 
 
 def test_top_is_sorted_and_the_first_of_equal_classes_comes_first() -> None:
@@ -64,14 +68,16 @@ def test_files_images_of_pillow_contents_and_arrays_are_the_same(classifier: Cla
     array = np.asarray(photo())[None]
     expected = classifier.predict(array).probabilities
     with Image.open(file) as opened:
-        for images in (file, str(file), photo(), opened, file.read_bytes(), [file, str(file)], (opened, photo())):
+        one: list[Any] = [file, str(file), photo(), opened, file.read_bytes()]
+        for images in (*one, [file, str(file)], (opened, photo())):
             found = classifier.predict(images).probabilities
             assert len(found) == (len(images) if isinstance(images, list | tuple) else 1)
             np.testing.assert_allclose(found, expected.repeat(len(found), 0), rtol=1e-6)
 
 
 def test_no_images_are_no_predictions(classifier: Classifier) -> None:
-    for images in ([], np.zeros((0, 20, 20, 3), np.uint8), np.zeros((0, 9, 9, 3), np.uint8)):
+    nothing: list[Any] = [[], np.zeros((0, 20, 20, 3), np.uint8), np.zeros((0, 9, 9, 3), np.uint8)]
+    for images in nothing:
         predicted = classifier.predict(images)
         assert (predicted.probabilities.shape, predicted.disagreement.shape, predicted.labels) == ((0, 4), (0,), [])
 
@@ -113,7 +119,7 @@ def test_an_image_that_cannot_be_read_is_named(classifier: Classifier, tmp_path:
 def test_an_error_keeps_no_image_in_memory(classifier: Classifier) -> None:
     [error] = classifier.decoder.decode_all([b"nothing"])
     assert isinstance(error, UserError)
-    assert error.__traceback__ is error.__cause__ is error.__context__ is None
+    assert [error.__traceback__, error.__cause__, error.__context__] == [None, None, None]
 
 
 def test_threads_and_random_numbers_of_the_caller_are_unchanged(classifier: Classifier) -> None:

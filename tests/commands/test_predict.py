@@ -288,7 +288,7 @@ def test_a_run_without_a_model_file_is_reported_with_its_stage(project: Path, ca
     assert refused(call, "a.png", "--run", "later") == (
         f"{path} is missing: run this in the root of the project, or name a model file"
     )
-    params = {"runs": {"later": {}}, "students": {"learner": {}}}
+    params: dict[str, Any] = {"runs": {"later": {}}, "students": {"learner": {}}}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     assert refused(call, "a.png", "--run", "later") == (
         f"{path} is missing: `dvc pull {path}` gets it if it was pushed, else `dvc repro train@later`"
