@@ -48,6 +48,9 @@ def test_probabilities_are_the_mean_over_the_replicas_and_disagreement_counts_th
     expected = [sum(vote != mean for vote in of_image) / 3 for of_image, mean in zip(votes, best, strict=True)]
     assert predicted.disagreement.tolist() == pytest.approx(expected)
     assert len(set(expected)) > 1
+    for first in (1, 2):
+        turned = replace(MODEL, weights=[*MODEL.weights[first:], *MODEL.weights[:first]])
+        assert Classifier(turned).predict(PIXELS).disagreement.tolist() == pytest.approx(expected)
 
 
 def test_top_is_sorted_and_the_first_of_equal_classes_comes_first() -> None:
@@ -116,7 +119,7 @@ def test_an_image_that_cannot_be_read_is_named(classifier: Classifier, tmp_path:
 def test_an_error_keeps_no_image_in_memory(classifier: Classifier) -> None:
     [error] = classifier.decoder.decode_all([b"nothing"])
     assert isinstance(error, UserError)
-    assert error.__traceback__ is error.__cause__ is error.__context__ is None
+    assert [error.__traceback__, error.__cause__, error.__context__] == [None, None, None]
 
 
 def test_threads_and_random_numbers_of_the_caller_are_unchanged(classifier: Classifier) -> None:
