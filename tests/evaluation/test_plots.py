@@ -685,7 +685,10 @@ def test_dvc_draws_differences_as_the_pictures_do() -> None:
     assert (interval["encoding"]["x"]["field"], interval["encoding"]["x2"]["field"]) == ("from", "to")
     [shape] = found(effect, "shape")
     assert shape["scale"]["domain"] == list(plots.VERDICTS)
-    assert len(set(shape["scale"]["range"])) == len(plots.VERDICTS)
+    shapes = dict(zip(plots.VERDICTS, shape["scale"]["range"], strict=True))
+    markers = {verdict: marker for verdict, (_, marker) in plots.VERDICTS.items()}
+    for one, other in combinations(plots.VERDICTS, 2):
+        assert (shapes[one] == shapes[other]) == (markers[one] == markers[other])
 
 
 def test_dvc_draws_reliability_beside_the_diagonal_with_one_line_per_replica() -> None:
