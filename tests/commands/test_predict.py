@@ -148,6 +148,8 @@ def test_more_classes_than_there_are_show_all(call: Call) -> None:
     [row] = predicted(call, "a.png", "--model", MODEL, "--top", "99")
     assert sum(each["probability"] for each in row["classes"]) == pytest.approx(1, abs=1e-5)
     assert len(row["classes"]) == CLASSES
+    header, line = call("predict", "a.png", "--model", MODEL, "--top", "99", "--format", "csv").out.splitlines()
+    assert header.count(",") == line.count(",") == 2 * CLASSES + 1
 
 
 def test_a_single_replica_cannot_disagree(project: Path, call: Call) -> None:
@@ -313,7 +315,8 @@ def test_a_run_is_found_without_params(call: Call) -> None:
 
 def test_no_gpu_is_reported(project: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "PyTorch finds no GPU" in refused(call, "a.png", "--model", MODEL, "--device", "cuda")
+    message = refused(call, "a.png", "--model", MODEL, "--device", "cuda")
+    assert message.startswith("device is cuda, and PyTorch finds no GPU: ")
 
 
 class Bomb:

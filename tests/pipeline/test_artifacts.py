@@ -54,7 +54,7 @@ def test_dvc_fetches_an_artifact_by_its_name_and_version(tmp_path: Path) -> None
     user = Scratch(tmp_path / "user")
     user.root.mkdir()
     for suite, artifact in ARTIFACTS.items():
-        published.git("tag", f"{suite}@v1.0.0")
+        published.git("tag", "--annotate", "--message", "the first", f"{suite}@v1.0.0")  # DVC ignores other tags
         user.dvc("artifacts", "get", str(published.root), suite, "--rev", "v1.0.0")
         assert (user.root / artifact["path"]).name in {path.name for path in user.root.iterdir()}
         assert (user.root / Path(artifact["path"]).name).read_text() == f"the model of {suite}"
