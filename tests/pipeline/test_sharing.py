@@ -46,7 +46,10 @@ def test_commands_are_quiet_in_a_clone_without_data(shared: Scratch, tmp_path: P
     assert (shown.code, shown.stderr) == (0, "")
     [columns, *rows] = csv.reader(io.StringIO(shown.stdout))
     # The report depends on what the other projects wrote.
-    assert {name for name in columns if name.startswith(("studies/", "search/"))} == {"search/dvc.lock", "studies/dvc.lock"}
+    assert {name for name in columns if name.startswith(("studies/", "search/"))} == {
+        "search/dvc.lock",
+        "studies/dvc.lock",
+    }
     assert set(RUNS) < set(columns)
     assert len(columns) < 150  # 662, 317 of them of studies, when these were part of the same DVC project
     assert len(rows) == 2
