@@ -256,7 +256,7 @@ def interrupt(row):
                 process.send_signal(signal.SIGINT)
                 print(process.pid)
 
-resource_tracker.ensure_running()
+resource_tracker.ensure_running()  # its start unblocks the signal in Python 3.11, which `train` does not prevent
 config = run_config(model={SMALL}, replicas=2, epochs=400)
 train(config, data(), on_epoch=interrupt).save(Path(sys.argv[3]))
 """
