@@ -104,7 +104,10 @@ def test_a_network_request_is_refused(browser: Browser, file: Path, tmp_path: Pa
     tampered.write_text(file.read_text(encoding="utf-8").replace("</body>", image), encoding="utf-8")
     page, heard = opened(browser, tampered)
     page.wait_for_load_state("load")
-    assert any("Content Security Policy" in line for line in heard.said)
+    page.evaluate("fetch('http://127.0.0.1:9/').catch(() => {})")
+    refused = [line for line in heard.said if "Content Security Policy" in line]
+    assert any("pixel.png" in line for line in refused)
+    assert any("127.0.0.1:9/'" in line for line in refused)
     page.context.close()
 
 
