@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.scratch import PROJECT, Scratch
 
-RESULTS = ("train", "distill", "evaluate", "evaluate_student", "compare")
+RESULTS = ("train", "distill", "evaluate", "evaluate_student", "compare", "draw", "report")
 
 
 def outdated(clone: Scratch) -> set[str]:
-    """Return the stages of models and metrics that `dvc repro` would run in a clone without data and models."""
+    """Return the stages of models, metrics and pictures that `dvc repro` would run in a clone without data and models."""
     # Not dry: the configurations contain the fingerprints of the code.
     clone.dvc("repro", "--single-item", "resolve")
     dry = clone.dvc("repro", "--dry", "--allow-missing", "--keep-going", check=False)  # fails where data is needed
