@@ -161,5 +161,5 @@ def test_resolve_depends_on_every_file_that_a_fingerprint_reads(monkeypatch: pyt
 
 def test_importing_the_package_itself_executes_nothing() -> None:
     package = fingerprint._Source((SOURCE,)).module("trainlab")
-    assert set(package.definitions) == {"__version__"}
+    assert set(package.definitions) == {"__version__", "load"}
     assert package.effects == []
