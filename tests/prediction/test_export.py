@@ -142,6 +142,12 @@ def test_a_fresh_process_without_trainlab_loads_the_program(exported: Path) -> N
     check({name: np.load(exported / f"{name}.npy") for name in export.OUTPUTS}, small_model().scores(scored()))
 
 
+def test_a_program_computes_in_evaluation_mode() -> None:
+    model = untrained(run_config(**{"model": SMALL, **KINDS["batch norm"]}))
+    shares, scores = export.program(model).module()(torch.from_numpy(images().images))
+    check({"probabilities": shares.numpy(), "scores": scores.numpy()}, model.scores(images()))
+
+
 def test_a_single_replica(tmp_path: Path) -> None:
     export.save_torch_export(small_model(), tmp_path / "one.pt2", replica=1)
     shares, scores = torch.export.load(tmp_path / "one.pt2").module()(torch.from_numpy(scored().images))
