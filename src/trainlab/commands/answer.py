@@ -11,7 +11,7 @@ import numpy as np
 from trainlab.commands.sources import Source
 from trainlab.errors import UserError
 from trainlab.evaluation import effects
-from trainlab.evaluation.answers import in_points
+from trainlab.evaluation.answers import in_points, interval_in_points
 from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.metrics import Metrics, Predictions, evaluate
 from trainlab.evaluation.statistics import seeds_needed
@@ -78,7 +78,7 @@ class Answer:
         return [
             *rows,
             ["difference", "", in_points(accuracy[0]), "", in_points(f1[0]), "", ""],
-            ["95 % interval", "", _interval(*accuracy[1:]), "", _interval(*f1[1:]), "", ""],
+            ["95 % interval", "", interval_in_points(*accuracy[1:]), "", interval_in_points(*f1[1:]), "", ""],
         ]
 
     def show(self) -> None:
@@ -186,7 +186,3 @@ def _summary(name: str, metrics: Metrics) -> dict[str, Any]:
         "loss": float(metrics.loss.mean()),
         "calibration_error": float(metrics.calibration_error.mean()),
     }
-
-
-def _interval(low: float, high: float) -> str:
-    return f"{in_points(low)} to {in_points(high)}"

@@ -11,7 +11,7 @@ from trainlab.commands import sources
 from trainlab.commands.sources import Source
 from trainlab.errors import UserError
 from trainlab.evaluation import effects
-from trainlab.evaluation.answers import in_points
+from trainlab.evaluation.answers import in_points, interval_in_points, p_text
 from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.statistics import holm
 
@@ -70,8 +70,8 @@ class Changes:
                 change.run,
                 *(f"{100 * accuracy:.2f}" for accuracy in change.accuracies),
                 in_points(change.effect.difference.effect),
-                f"{in_points(change.effect.difference.low)} to {in_points(change.effect.difference.high)}",
-                "< 0.001" if change.effect.p_holm < 1e-3 else f"{change.effect.p_holm:.3f}",
+                interval_in_points(change.effect.difference.low, change.effect.difference.high),
+                p_text(change.effect.p_holm),
                 _words(change.effect),
             ]
             for change in self.changed

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from trainlab.errors import UserError
-from trainlab.evaluation.answers import LEVEL, Verdict, in_points
+from trainlab.evaluation.answers import LEVEL, Verdict, in_points, interval_in_points
 from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.statistics import Difference, accuracy_difference, f1_difference, holm, seeds_needed
 
@@ -85,7 +85,7 @@ class Effect:
 
     def _evidence(self) -> str:
         difference = self.difference
-        interval = f"95 % interval {in_points(difference.low)} to {in_points(difference.high)}"
+        interval = f"95 % interval {interval_in_points(difference.low, difference.high)}"
         excludes_zero = difference.low > 0 or difference.high < 0
         if self.verdict == "no difference shown" and excludes_zero:
             interval += f", but p = {self.p_holm:.2f} by Holm's method"

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pandas import DataFrame, Series
 
-from trainlab.evaluation.answers import LEVEL, in_points
+from trainlab.evaluation.answers import LEVEL, in_points, interval_in_points
 from trainlab.files import written_whole
 
 # Based on Paul Tol's "muted" colors, which are distinguishable with every kind of color blindness; the two palest are
@@ -276,7 +276,7 @@ def _cover(effects: DataFrame) -> str:
 
 
 def _interval(effect: Series) -> str:
-    return f" ({in_points(effect['low'])} to {in_points(effect['high'])})"
+    return f" ({interval_in_points(effect['low'], effect['high'])})"
 
 
 def pairs(pairs: DataFrame, runs: Sequence[str], *, title: str, caption: str) -> Picture:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from trainlab.evaluation.answers import in_points
+from trainlab.evaluation.answers import in_points, interval_in_points, p_text
 from trainlab.report.scales import Axis, axis
 
 COLORS = 8  # of the page's palette; further runs repeat them with the next line style
@@ -82,8 +82,8 @@ def _row(effect: Any, scale: Axis) -> Row:
         effect=scale.at(100 * effect.effect),
         high=scale.at(100 * effect.high),
         points=in_points(effect.effect),
-        interval=f"{in_points(effect.low)} to {in_points(effect.high)}",
-        p="< 0.001" if effect.p_holm < 1e-3 else f"{effect.p_holm:.3f}",
+        interval=interval_in_points(effect.low, effect.high),
+        p=p_text(effect.p_holm),
         verdict=effect.verdict,
         answer=effect.answer,
     )
