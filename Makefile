@@ -90,7 +90,7 @@ bench: $(SETUP)  ## time our training loop against the usual notebook loop, side
 
 lock: $(SETUP)  ## pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--upgrade --group dev --extra onnx pyproject.toml -o requirements.lock
+		--no-strip-extras --upgrade --group dev --all-extras pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment, the demo and mutants; data, models and caches stay
 	rm -rf $(VENV) .work mutants
