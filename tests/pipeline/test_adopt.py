@@ -1,0 +1,62 @@
+"""A refactoring is adopted without the models at hand, and nothing else is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.scratch import PROJECT, RUNS, Result, Scratch
+from pipeline.test_committed_results import outdated
+
+OLD, NEW = "self.gamma ** int(done)", "pow(self.gamma, int(done))"  # the same number
+
+
+@pytest.fixture
+def clone(reproduced: Scratch, tmp_path: Path) -> Scratch:
+    """Return a clone without data and models."""
+    return reproduced.clone(tmp_path / "clone")
+
+
+def adopt(repo: Scratch) -> Result:
+    return repo.run("python", str(PROJECT / "benchmarks/adopt.py"), check=False, timeout=600)
+
+
+def test_a_refactoring_is_adopted_without_models(clone: Scratch) -> None:
+    clone.edit("src/trainlab/schedules.py", OLD, NEW)
+    clone.append("stages/evaluate.py", "\n# A comment: the stage lists this file.\n")
+    assert {"train@dropout_both", "evaluate@baseline"} <= outdated(clone)
+    before = clone.path("dvc.lock").read_text()
+    done = adopt(clone)
+    assert done.code == 0, done.stdout + done.stderr
+    assert "train@dropout_both: configs/tricks/dropout_both.yaml" in done.stdout
+    assert "train@baseline" not in done.stdout  # it has no schedule that changed
+    assert outdated(clone) == set()
+    assert before != clone.path("dvc.lock").read_text()
+    assert clone.git("worktree", "list").stdout.count("\n") == 1
+    assert not any(clone.path(f"models/{run}.safetensors").exists() for run in RUNS)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "reason"),
+    [
+        ("params.yaml", "lr: 0.001", "lr: 0.002", "configs/tricks/baseline.yaml differs in lr"),
+        ("plots/history/tricks/baseline.csv", "0", "1", "plots/history/tricks changed"),
+        ("dvc.yaml", "stages/evaluate.py ${key}", "stages/evaluate.py ${key} --help", "its command or parameters"),
+    ],
+)
+def test_anything_but_code_is_refused(clone: Scratch, name: str, old: str, new: str, reason: str) -> None:
+    clone.edit("src/trainlab/schedules.py", OLD, NEW)
+    clone.edit(name, old, new)
+    before = entries(clone)
+    done = adopt(clone)
+    assert done.code == 1
+    assert reason in done.stdout
+    assert "nothing is recorded" in done.stdout
+    assert entries(clone) == before
+
+
+def entries(repo: Scratch) -> dict[str, Any]:
+    """Return what dvc.lock records, without the stage `resolve`, which runs in any case."""
+    recorded: dict[str, Any] = yaml.safe_load(repo.path("dvc.lock").read_text())["stages"]
+    return {stage: entry for stage, entry in recorded.items() if stage != "resolve"}
