@@ -3,6 +3,7 @@
 python stages/train.py dropout_conv
 """
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
         teacher_outputs = model_file.load(Path("models") / f"{settings.teacher}.safetensors").scores(images.train)
     history = History(Path("plots/history") / suite / f"{run}.csv")
 
+    checkpoints = Path(".work/checkpoints") / suite / run
     began = time.perf_counter()
     with TrainingProgress(run, epochs=settings.epochs, replicas=settings.replicas) as progress:
 
@@ -38,11 +40,19 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
             history.add(row)
             progress.epoch(row)
 
-        trained = train(settings, images, teacher_outputs=teacher_outputs, on_epoch=on_epoch, on_step=progress.step)
-    seconds = time.perf_counter() - began
+        trained = train(
+            settings,
+            images,
+            teacher_outputs=teacher_outputs,
+            checkpoints=checkpoints,
+            on_epoch=on_epoch,
+            on_step=progress.step,
+        )
+    elapsed = time.perf_counter() - began
 
     trained.save(Path("models") / f"{run}.safetensors")
-    rate = round(progress.images / seconds)
+    rate = round(progress.images / elapsed)
+    seconds = elapsed / progress.share if progress.share else 0.0  # of all epochs, where a part came from checkpoints
     side_by_side = workers(settings, devices.choose(settings.device))
     timing = {
         "seconds": round(seconds, 1),
@@ -52,6 +62,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
         **trained.trained_on,
     }
     write_json(Path("timings") / suite / f"{run}.json", timing)
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 if __name__ == "__main__":

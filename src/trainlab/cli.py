@@ -57,7 +57,7 @@ def run_app(app: typer.Typer) -> None:
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        _stop(str(error), code=1)
+        _stop(str(error), code=error.code)
     except typer.TyperException as error:  # a wrong argument
         message = error.format_message()  # empty where the help was shown, because a command is missing
         end = "" if message.endswith((".", "?")) else "."

@@ -241,7 +241,6 @@ def test_ctrl_c_ends_all_without_a_word_of_the_processes(endless: subprocess.Pop
 
 INTERRUPTED = f"""
 import signal, sys
-from multiprocessing import resource_tracker
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which the processes inherit where their mask is missing
 sys.path[:0] = sys.argv[1:3]
@@ -256,7 +255,6 @@ def interrupt(row):
                 process.send_signal(signal.SIGINT)
                 print(process.pid)
 
-resource_tracker.ensure_running()  # its start unblocks the signal in Python 3.11, which `train` does not prevent
 config = run_config(model={SMALL}, replicas=2, epochs=400)
 train(config, data(), on_epoch=interrupt).save(Path(sys.argv[3]))
 """

@@ -1,5 +1,7 @@
 """Statistics of each layer per step: the norm of its gradient, and the ratio of its update to its weights."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +55,17 @@ class LayerStatistics:
         means = {name: float(total) / self._steps for name, total in self._sums.items()}
         self._sums, self._steps = {}, 0
         return means
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums since the last row, by name, and the number of steps."""
+        return {"steps": self._steps, **{f"sum.{name}": total for name, total in self._sums.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from the sums of a state, or from none."""
+        device = self._parameters[0].device
+        self._steps = state.get("steps", 0)
+        sums = {name.removeprefix("sum."): total for name, total in state.items() if name.startswith("sum.")}
+        self._sums = {name: total.to(device) for name, total in sums.items()}
 
     def _add(self, name: str, value: Tensor) -> None:
         self._sums[name] = self._sums.get(name, 0) + value

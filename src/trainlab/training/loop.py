@@ -14,10 +14,11 @@ from trainlab.config.schema import RunConfig
 from trainlab.data.batches import Batches
 from trainlab.data.stored import Data, Dataset
 from trainlab.data.subsets import stratified
-from trainlab.errors import UserError
+from trainlab.errors import Stopped, UserError
 from trainlab.models.base import Network
 from trainlab.objectives.base import Draws, Logs
 from trainlab.training import devices
+from trainlab.training.checkpoints import Checkpoints, State
 from trainlab.training.inference import autocast, outputs_of
 from trainlab.training.layer_statistics import LayerStatistics
 from trainlab.training.model_file import Weights
@@ -78,6 +79,7 @@ def train_replica(
     images: "Images",
     number: int,
     *,
+    checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
     on_network: Callable[[Row, Network], None] | None = None,
@@ -94,6 +96,8 @@ def train_replica(
         Its images.
     number
         Number of the replica, from 0.
+    checkpoints
+        Where the replica's state is stored after each epoch. Training resumes from a state that is stored there.
     on_epoch, on_step, on_network
         As for :func:`trainlab.training.replicas.train`.
 
@@ -101,19 +105,30 @@ def train_replica(
     -------
     dict
         Parameters and buffers by name, on the CPU.
+
+    Raises
+    ------
+    Stopped
+        If ``checkpoints`` says so after a step, whose state is stored then.
     """
     device = images.train.labels.device
     arithmetic: Literal["tf32", "ieee"] = "tf32" if config.precision == "tf32" else "ieee"
     with devices.float32_arithmetic(arithmetic), devices.seeded(config.seed + number, device):
         replica = Replica(config, build(config, images.train.shape, images.num_classes, device), images, number)
-        for epoch in range(1, config.epochs + 1):
-            sums = replica.epoch(epoch, on_step)
-            if on_epoch or on_network:
-                row = replica.row(sums)
-                if on_epoch:
+        if checkpoints and (state := checkpoints.load(number)):
+            replica.restore(state)
+            if on_epoch:
+                for row in replica.rows:
                     on_epoch(row)
-                if on_network:
-                    on_network(row, replica.net)
+        for epoch in range(len(replica.rows) + 1, config.epochs + 1):
+            sums = replica.epoch(epoch, on_step, checkpoints)
+            replica.rows.append(replica.row(sums) if on_epoch or on_network or checkpoints else {})
+            if checkpoints:
+                checkpoints.save(number, replica.state())
+            if on_epoch:
+                on_epoch(replica.rows[-1])
+            if on_network:
+                on_network(replica.rows[-1], replica.net)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in replica.net.state_dict().items()}
 
 
@@ -166,6 +181,8 @@ class Replica:
         if images.teacher_outputs is not None:
             scores = images.teacher_outputs[number % len(images.teacher_outputs)]
             self._extra["teacher_outputs"] = torch.from_numpy(scores).to(self.device)
+        self.rows: list[Row] = []  # one per finished epoch
+        self._sums: EpochSums | None = None  # of an epoch that was interrupted
         seed = config.seed + number
         self._order = _generator(seed, "order", torch.device("cpu"))
         self._draws = _generator(seed, "draws", self.device)
@@ -174,20 +191,79 @@ class Replica:
         self._state = config.optimizer.start(self._parameters)
         self._statistics = LayerStatistics(net) if config.layer_statistics else None
 
-    def epoch(self, number: int, on_step: Callable[[Step], None] | None = None) -> "EpochSums":
-        """Train for one epoch, counted from 1."""
+    def epoch(
+        self, number: int, on_step: Callable[[Step], None] | None = None, checkpoints: Checkpoints | None = None
+    ) -> "EpochSums":
+        """Train for one epoch, counted from 1, or for the rest of one that was interrupted."""
         config = self.config
-        sums = EpochSums(number, len(self.images.train), config.batch_size, self.device)
+        sums = self._sums or EpochSums(number, len(self.images.train), config.batch_size, self.device)
+        self._sums, order_before = None, self._order.get_state()
         order = torch.randperm(sums.images, generator=self._order).to(self.device)
         check_interval = 1 if self.device.type == "cpu" else GPU_CHECK_INTERVAL
-        for step, index in enumerate(torch.split(order, config.batch_size)):
+        batches = torch.split(order, config.batch_size)
+        for step in range(sums.done, sums.steps):
             lr = config.lr * config.schedule.factor(number - 1 + step / sums.steps, config.epochs)
-            sums.add(lr, *self.step(index, lr))
+            sums.add(lr, *self.step(batches[step], lr))
             if sums.done % check_interval == 0 or sums.done == sums.steps:
                 self._check_finite(sums, max(0, sums.done - check_interval))
             if on_step:
-                on_step(Step(self.number, number, sums.done, sums.steps, len(index), sums.losses[step]))
+                on_step(Step(self.number, number, sums.done, sums.steps, len(batches[step]), sums.losses[step]))
+            if checkpoints and checkpoints.stopping():
+                self._sums = sums
+                checkpoints.save(self.number, self.state() | {"random.order": order_before})
+                raise Stopped(f"run {config.run}: stopped; the same command resumes it where it stopped")
         return sums
+
+    def state(self) -> State:
+        """Return all that training depends on from here on: between two epochs, or within one that was interrupted.
+
+        Tensors are on the CPU; ``rows`` are the rows of the history so far.
+        """
+        values: State = {"rows": list(self.rows)}
+        values |= {f"random.{name}": stream.get_state() for name, stream in self._streams().items()}
+        values |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        values |= {
+            f"optimizer.{name}.{number}": tensor
+            for name, tensors in self._state.items()
+            for number, tensor in enumerate(tensors)
+        }
+        if self._sums:
+            values |= {f"sums.{name}": value for name, value in self._sums.state().items()}
+            if self._statistics:
+                values |= {f"statistics.{name}": value for name, value in self._statistics.state().items()}
+        # Copies: a state does not change when training goes on.
+        return {
+            name: value.detach().cpu().clone() if isinstance(value, Tensor) else value for name, value in values.items()
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from a state, in place, so that every tensor keeps its memory format.
+
+        Raises
+        ------
+        LookupError, RuntimeError
+            If it is not a state of this run.
+        """
+        self.rows = state["rows"]
+        for name, stream in self._streams().items():
+            stream.set_state(state[f"random.{name}"])
+        self.net.load_state_dict(_below("net", state))
+        for name, tensors in self._state.items():
+            for number, tensor in enumerate(tensors):
+                tensor.copy_(state[f"optimizer.{name}.{number}"])
+        if sums := _below("sums", state):
+            self._sums = EpochSums(len(self.rows) + 1, len(self.images.train), self.config.batch_size, self.device)
+            self._sums.restore(sums)
+        if self._statistics:
+            self._statistics.restore(_below("statistics", state))
+
+    def _streams(self) -> dict[str, Generator]:
+        """Return all random streams by name, torch's own included, which layers such as dropout use."""
+        streams = {"order": self._order, "draws": self._draws, "augmentation": self._augmentation}
+        streams["torch"] = torch.default_generator
+        if self.device.type == "cuda":
+            streams["gpu"] = torch.cuda.default_generators[self.device.index or torch.cuda.current_device()]
+        return streams
 
     def step(self, index: Tensor, lr: float) -> tuple[Tensor, Tensor, Logs]:
         """Update the weights once. Nothing here waits for the device.
@@ -322,6 +398,18 @@ class EpochSums:
             self.logs[name] = self.logs.get(name, 0) + value * (size / self.images)
         self.done += 1
 
+    def state(self) -> State:
+        """Return the sums by name."""
+        logs = {f"log.{name}": torch.as_tensor(value) for name, value in self.logs.items()}
+        return {"done": self.done, "lr": self.lr, "losses": self.losses, "correct": self.correct, **logs}
+
+    def restore(self, state: State) -> None:
+        """Continue from the sums of a state."""
+        self.done, self.lr = state["done"], state["lr"]
+        self.losses.copy_(state["losses"])
+        self.correct.copy_(state["correct"])
+        self.logs = {name: value.to(self.losses.device) for name, value in _below("log", state).items()}
+
     def mean_loss(self) -> float:
         """Return the mean over images of the steps' mean losses."""
         sizes = torch.full_like(self.losses, self._batch_size, dtype=torch.float64)
@@ -392,6 +480,11 @@ def _part(images: Dataset, positions: np.ndarray) -> Dataset:
     if len(positions) == len(images.labels):  # all of them: no copy
         return images
     return replace(images, images=images.images[positions], labels=images.labels[positions])
+
+
+def _below(name: str, state: State) -> State:
+    """Return the part of a state whose names begin with ``name`` and a dot, without that."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
 def _generator(seed: int, purpose: str, device: torch.device) -> Generator:

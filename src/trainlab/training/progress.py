@@ -51,6 +51,8 @@ class _Replica:
         self.accuracy = ""
 
     def rate(self, now: float) -> str:
+        if not self.epoch_images:
+            return "from a checkpoint"
         return f"{self.epoch_images / max(now - self.epoch_began, 1e-9):,.0f} images/s"
 
 
@@ -76,6 +78,7 @@ class TrainingProgress(_LiveBar):
         super().__init__(console, TextColumn("{task.description}"), BarColumn(), numbers, TimeRemainingColumn())
         self._replicas: dict[int, _Replica] = {}
         self.images = 0  # trained on in total
+        self._trained = 0  # epochs, without those that a checkpoint contained
         if self._bar:
             words = f"{run}: {replicas} replicas" if replicas > 1 else run
             self._whole = self._bar.add_task(words, total=None, numbers="")
@@ -100,6 +103,7 @@ class TrainingProgress(_LiveBar):
         """Print the line of an epoch."""
         number, epoch, now = int(row["replica"]), int(row["epoch"]), time.perf_counter()
         replica = self._replica(number)
+        self._trained += replica.epoch_images > 0
         scored = [name for name in ("validation", "test") if f"{name}_accuracy" in row]
         replica.accuracy = "".join(f"{name} {row[f'{name}_accuracy']:.1%}  " for name in scored)
         numbers = "".join(
@@ -113,6 +117,11 @@ class TrainingProgress(_LiveBar):
         replica.epoch_began, replica.epoch_images = now, 0
         if self._bar and replica.task is not None and epoch == self._epochs:
             self._bar.update(replica.task, visible=False)
+
+    @property
+    def share(self) -> float:
+        """Share of the epochs of all replicas that was trained here; checkpoints contained the rest."""
+        return self._trained / (self._epochs * self._count)
 
     def _replica(self, number: int) -> _Replica:
         if number not in self._replicas:

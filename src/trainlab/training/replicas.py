@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +24,7 @@ from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.models.base import Network
 from trainlab.training import devices
+from trainlab.training.checkpoints import Checkpoints, key_of, stop_on_sigterm
 from trainlab.training.loop import Images, Row, Step, images_on, train_replica
 from trainlab.training.model_file import TrainedModel, Weights
 
@@ -35,6 +38,7 @@ def train(
     *,
     device: str | None = None,
     teacher_outputs: np.ndarray | None = None,
+    checkpoints: Path | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
     on_network: Callable[[Row, Network], None] | None = None,
@@ -56,12 +60,16 @@ def train(
     teacher_outputs
         Class scores of ``data.train`` by a teacher, ``[replicas of the teacher, images, classes]``, if the objective
         needs one. Replica r is trained with the scores of the teacher's replica r modulo their number.
+    checkpoints
+        A directory for the state of each replica after each epoch, which belongs to this run alone. Training resumes from
+        what an interrupted one with the same arguments left there, and has the same result; on SIGTERM it stores its state
+        after the current step and stops. The caller deletes the directory when the result is stored.
     on_epoch
         Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (of its first step),
         ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, each before its update), ``test_loss`` (mean
         −log softmax(scores)[label], whatever the objective), ``test_accuracy``, the same two of the validation images and
         ``accuracy_gap`` (training minus validation) if there are any, then the objective's logs. The epochs of one replica
-        come in their order; those of several may alternate.
+        come in their order; those of several may alternate. Those that a checkpoint contains come first.
     on_step
         Called after each step, or a few times per second for each of several replicas. Reading the loss waits for the
         device.
@@ -74,16 +82,26 @@ def train(
     UserError
         If the loss is not finite, the images do not fit the configuration, there is no such device, or a process was
         ended from outside.
+    Stopped
+        On SIGTERM, if there are checkpoints.
     """
     place = devices.prepare(device or config.device, config.threads)
     images = images_on(place, config, data, teacher_outputs)
+    trained_on = devices.describe(place, config.precision)
     count = 1 if on_network else workers(config, place)
-    if count > 1:
-        weights = _side_by_side(config, images, count, on_epoch, on_step)
-    else:
-        calls: dict[str, Any] = {"on_epoch": on_epoch, "on_step": on_step, "on_network": on_network}
-        weights = [train_replica(config, images, number, **calls) for number in range(config.replicas)]
-    return TrainedModel.of(config, data.train, weights, devices.describe(place, config.precision))
+    # For one process an event of a single process: an event of several needs a semaphore of the system.
+    stop = get_context("loky").Event() if count > 1 else threading.Event()
+    stored = None
+    if checkpoints:
+        stored = Checkpoints(checkpoints, key_of(config, data, teacher_outputs, trained_on), stop.is_set)
+    with stop_on_sigterm(stop.set) if stored else nullcontext():
+        if count > 1:
+            weights = _side_by_side(config, images, count, stored, stop, on_epoch, on_step)
+        else:
+            calls: dict[str, Any] = {"on_epoch": on_epoch, "on_step": on_step, "on_network": on_network}
+            numbers = range(config.replicas)
+            weights = [train_replica(config, images, number, checkpoints=stored, **calls) for number in numbers]
+    return TrainedModel.of(config, data.train, weights, trained_on)
 
 
 def workers(config: RunConfig, device: torch.device) -> int:
@@ -110,6 +128,8 @@ def _side_by_side(
     config: RunConfig,
     images: Images,
     count: int,
+    checkpoints: Checkpoints | None,
+    stop: Any,
     on_epoch: Callable[[Row], None] | None,
     on_step: Callable[[Step], None] | None,
 ) -> list[Weights]:
@@ -118,10 +138,10 @@ def _side_by_side(
         file = Path(directory) / "run"
         joblib.dump((config, images), file)  # mapped into the memory of each process: the images are there once
         messages = get_context("loky").SimpleQueue()
+        stored = (checkpoints.directory, checkpoints.key) if checkpoints else None
+        arguments = (file, messages, os.getpid(), stored, stop, bool(on_epoch), bool(on_step))
         with _interrupts_held():
-            pool = loky.ProcessPoolExecutor(
-                count, initializer=_start, initargs=(file, messages, os.getpid(), bool(on_epoch), bool(on_step))
-            )
+            pool = loky.ProcessPoolExecutor(count, initializer=_start, initargs=arguments)
             futures = [pool.submit(_train, number) for number in range(config.replicas)]
         try:
             waiting = set(futures)
@@ -157,6 +177,7 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # its start inside the block would unblock the signal (Python 3.11)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which new processes inherit
     try:
         yield
@@ -175,11 +196,28 @@ class _Worker:
         Where to put rows and steps.
     parent
         Number of the process that started this one.
+    checkpoints
+        Their directory and their key, if there are any.
+    stop
+        The event that tells all processes to store their state and stop.
     sends_rows, sends_steps
         What is asked for.
     """
 
-    def __init__(self, file: Path, messages: Any, parent: int, sends_rows: bool, sends_steps: bool) -> None:
+    def __init__(
+        self,
+        file: Path,
+        messages: Any,
+        parent: int,
+        checkpoints: tuple[Path, str] | None,
+        stop: Any,
+        sends_rows: bool,
+        sends_steps: bool,
+    ) -> None:
+        self._checkpoints = None
+        if checkpoints:
+            self._checkpoints = Checkpoints(*checkpoints, stop.is_set)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent answers it, and sets `stop`
         self._config, self._images = joblib.load(file, mmap_mode="c")
         self._messages, self._parent, self._sends_rows, self._sends_steps = messages, parent, sends_rows, sends_steps
         self._images_done, self._reported = 0, time.perf_counter()
@@ -187,7 +225,9 @@ class _Worker:
 
     def train(self, number: int) -> dict[str, np.ndarray]:
         on_epoch = self._messages.put if self._sends_rows else None
-        weights = train_replica(self._config, self._images, number, on_epoch=on_epoch, on_step=self._step)
+        weights = train_replica(
+            self._config, self._images, number, checkpoints=self._checkpoints, on_epoch=on_epoch, on_step=self._step
+        )
         return {name: tensor.numpy() for name, tensor in weights.items()}
 
     def _step(self, step: Step) -> None:

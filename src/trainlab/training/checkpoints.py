@@ -1,0 +1,118 @@
+"""Checkpoints: the state of each replica in training, from which an interrupted training resumes with the same bytes."""
+
+import hashlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainlab.config.schema import RunConfig
+from trainlab.data.stored import Data
+from trainlab.files import read_tensors, write_tensors
+
+State = dict[str, Any]  # tensors and plain values by name
+
+
+class Checkpoints:
+    """The checkpoints of one run: one safetensors file per replica, each written aside and renamed.
+
+    Parameters
+    ----------
+    directory
+        Where they are, which must belong to this run alone.
+    key
+        What the states depend on, see :func:`key_of`. A checkpoint with another key is never used.
+    stopping
+        Whether training was asked to stop; it is asked after each step.
+    """
+
+    def __init__(self, directory: Path, key: str, stopping: Callable[[], bool] = lambda: False) -> None:
+        self.directory, self.key, self.stopping = directory, key, stopping
+
+    def save(self, replica: int, state: State) -> None:
+        """Store the state of a replica in place of the one before."""
+        tensors = {name: value.contiguous().numpy() for name, value in state.items() if isinstance(value, Tensor)}
+        values = {name: value for name, value in state.items() if name not in tensors}
+        write_tensors(self._path(replica), tensors, {"key": self.key, "values": values, "digest": _digest(tensors)})
+
+    def load(self, replica: int) -> State | None:
+        """Return the stored state of a replica, or None if there is none that fits.
+
+        A damaged file is renamed, and one line on standard error names it.
+        """
+        path = self._path(replica)
+        try:
+            arrays, record = read_tensors(path)
+            if record["key"] != self.key:
+                return None
+            if record["digest"] != _digest(arrays):
+                raise ValueError("its content changed after it was written")
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            return {**tensors, **record["values"]}
+        except FileNotFoundError:
+            return None
+        except (ValueError, LookupError, TypeError) as error:
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            print(
+                f"the checkpoint {path} is damaged ({' '.join(str(error).split())}): it is now {aside.name}, and replica"
+                f" {replica} is trained from its start",
+                file=sys.stderr,
+            )
+            return None
+
+    def _path(self, replica: int) -> Path:
+        return self.directory / f"{replica}.safetensors"
+
+
+def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, trained_on: dict[str, Any]) -> str:
+    """Return a digest of all that the state of a replica depends on.
+
+    Parameters
+    ----------
+    config
+        The run, with the fingerprint of its code.
+    data
+        Its images.
+    teacher_outputs
+        What it learns from besides labels, if anything.
+    trained_on
+        Device, CPU capability, threads, torch's version and precision, see :func:`trainlab.training.devices.describe`.
+    """
+    known = hashlib.sha256(json.dumps([config.to_dict(), trained_on], sort_keys=True).encode())
+    for part in filter(None, (data.train, data.test)):
+        for array in (part.images, part.labels, np.array([part.mean, part.std]), part.mean_image):
+            known.update(np.ascontiguousarray(array).data)
+        known.update(json.dumps(part.classes).encode())
+    if teacher_outputs is not None:
+        known.update(np.ascontiguousarray(teacher_outputs).data)
+    return known.hexdigest()
+
+
+def _digest(tensors: dict[str, np.ndarray]) -> str:
+    known = hashlib.sha256()
+    for name in sorted(tensors):
+        known.update(f"{name} {tensors[name].shape} {tensors[name].dtype}".encode())
+        known.update(np.ascontiguousarray(tensors[name]).data)
+    return known.hexdigest()
+
+
+@contextmanager
+def stop_on_sigterm(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` when this process is asked to end (SIGTERM, as clusters do before they take a node) inside the block."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set a handler
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
