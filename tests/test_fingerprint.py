@@ -139,7 +139,9 @@ CHANGES: dict[str, tuple[Callable[[Checkout], None], set[str]]] = {
     ),
     "the script trains on the test images": (
         lambda c: c.edit(
-            "stages/train.py", "train(settings, images", "train(settings, replace(images, train=images.test)"
+            "stages/train.py",
+            "settings,\n            images,",
+            "settings,\n            replace(images, train=images.test),",
         ),
         ALL,
     ),

@@ -64,7 +64,7 @@ def test_a_line_shows_what_was_scored(numbers: dict[str, float], says: str) -> N
     console = Console(file=out, highlight=False, soft_wrap=True)
     with TrainingProgress("small", epochs=2, replicas=1, console=console) as progress:
         progress.epoch(numbers)
-    assert out.getvalue() == f"small epoch 1/2  loss 1.5000  accuracy 50.00%{says}  0 images/s\n"
+    assert out.getvalue() == f"small epoch 1/2  loss 1.5000  accuracy 50.00%{says}  from a checkpoint\n"
 
 
 def test_training_with_validation_and_without_test_images_is_shown() -> None:
@@ -110,7 +110,7 @@ def test_a_line_shows_the_images_per_second_of_its_epoch(monkeypatch: pytest.Mon
                 progress.step(Step(replica=0, epoch=epoch, done=done, steps=2, images=50, loss=torch.tensor(1.0)))
             now += seconds
             progress.epoch(row(epoch))
-    assert [line.rpartition("  ")[2] for line in out.getvalue().splitlines()] == ["25 images/s", "50 images/s"]
+    assert [line.rpartition("  ")[2] for line in out.getvalue().splitlines()] == ["25 images/s", "5from a checkpoint"]
     assert progress.images == 200
 
 

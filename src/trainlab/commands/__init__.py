@@ -12,8 +12,10 @@ from trainlab.cli import run_app
 from trainlab.commands.compare import compare
 from trainlab.commands.export import export
 from trainlab.commands.predict import predict
+from trainlab.commands.repro import repro
 
 app = typer.Typer(name="trainlab", no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(repro)
 app.command()(compare)
 app.command()(predict)
 app.command()(export)

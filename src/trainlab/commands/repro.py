@@ -1,0 +1,42 @@
+"""`trainlab repro`: `dvc repro`, with independent stages side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainlab.errors import UserError
+
+
+def repro(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Stages or files, as for `dvc repro` [default: all stages of dvc.yaml].")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Stages to run at the same time [default: CPU cores].")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="After a failure, run the stages that do not depend on it.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Run stages that are up to date, too.")] = False,
+) -> None:
+    """Reproduce the DVC pipeline in this directory, with independent stages side by side.
+
+    It leaves what `dvc repro` leaves: dvc.lock, cache and files. After an interruption, the same command or `dvc repro`
+    continues. The environment variable TRAINLAB_WORKERS limits the replicas that a stage trains at the same time.
+    """
+    root = Path.cwd()
+    if not (root / "dvc.yaml").is_file():
+        raise UserError(f"{root} has no dvc.yaml: change to the directory of a DVC project")
+
+    import loky
+
+    from trainlab.scale.display import Progress
+    from trainlab.scale.pipeline import reproduce
+
+    jobs = jobs or loky.cpu_count()
+    with Progress(root, jobs) as progress:
+        tasks = reproduce(root, targets or [], jobs, progress, keep_going=keep_going, force=force)
+    print(f"{len(tasks)} stages: {progress.summary()}")
+    if any(task.state == "failed" for task in tasks):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""The stages of a DVC pipeline, side by side."""

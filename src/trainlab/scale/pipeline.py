@@ -1,0 +1,351 @@
+"""DVC's own pipeline, with independent stages side by side.
+
+DVC runs one stage after the other, and refuses a second process in the same workspace (its issues 755, 9805, 10465, 11054).
+Here all of DVC's bookkeeping is done by one thread at a time, as in `dvc repro`, and only the stages' commands run side by
+side. The result is what `dvc repro` leaves, and nothing else is stored: after a kill, `dvc repro` or `trainlab repro`
+continue.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import loky
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+from dvc.stage import Stage
+from dvc.stage import run as dvc_run
+from dvc.stage.exceptions import StageCmdFailedError
+
+from trainlab.errors import UserError
+from trainlab.scale.commands import Command, end
+
+State = Literal["waiting", "running", "done", "unchanged", "failed", "skipped"]
+WORKERS = "TRAINLAB_WORKERS"  # trainlab.training.replicas has it too, and imports torch
+LOOK = 0.2  # seconds between two looks for Ctrl-C
+RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage
+
+
+@dataclass
+class Task:
+    """A stage on its way.
+
+    Parameters
+    ----------
+    stage
+        DVC's stage.
+    number
+        Its place in DVC's order, from 1.
+    upstream
+        The tasks that it waits for.
+    log
+        The output of its commands.
+    """
+
+    stage: Stage
+    number: int
+    upstream: list["Task"]
+    log: Path
+    state: State = "waiting"
+    began: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+    recorded: bool = field(default=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The stage's address, such as `train@baseline`."""
+        return str(self.stage.addressing)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its outputs are there."""
+        return self.state in ("done", "unchanged")
+
+
+class Ended(UserError):
+    """Ctrl-C or SIGTERM ended the stages that ran."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("stopped; the same command continues, and so does `dvc repro`")
+        self.code = 128 + number
+
+
+class Display(Protocol):
+    """What :func:`reproduce` tells about the tasks; the calls come from several threads, one at a time."""
+
+    def planned(self, tasks: Sequence[Task]) -> None:
+        """Tell the order of all tasks."""
+
+    def changed(self, task: Task) -> None:
+        """Tell that the state of a task has changed."""
+
+
+class Turns:
+    """The right to do DVC's bookkeeping: one thread at a time has it, and the repository's lock with it.
+
+    Parameters
+    ----------
+    repo
+        DVC's repository.
+    """
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo, self._mutex = repo, threading.Lock()
+
+    def __enter__(self) -> None:
+        self._mutex.acquire()
+        try:
+            self._repo.lock.lock()
+        except BaseException:
+            self._mutex.release()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._repo.lock.unlock()
+        self._mutex.release()
+
+    @contextmanager
+    def given_up(self) -> Iterator[None]:
+        """Let other threads have their turn inside the block."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+
+def reproduce(
+    root: Path,
+    targets: Sequence[str],
+    jobs: int,
+    display: Display,
+    *,
+    keep_going: bool = False,
+    force: bool = False,
+) -> list[Task]:
+    """Run the stages that are out of date, as many at the same time as ``jobs`` allows.
+
+    After a failure, running stages are finished and no other is started; Ctrl-C and SIGTERM end them.
+
+    Parameters
+    ----------
+    root
+        Directory of the DVC project.
+    targets
+        Stages or files, as for `dvc repro`; all stages of dvc.yaml if empty.
+    jobs
+        Number of stages to run at the same time, ≥ 1.
+    display
+        Is told what happens.
+    keep_going
+        Whether to run stages after a failure that do not depend on the failed one.
+    force
+        Whether to run stages that are up to date.
+
+    Returns
+    -------
+    list
+        All tasks, in DVC's order.
+
+    Raises
+    ------
+    UserError
+        If there is no such target, or another process reproduces this project.
+    Ended
+        After Ctrl-C or SIGTERM. What had finished by then is recorded.
+    """
+    with Repo(Repo.find_root(str(root)), _wait_for_lock=True) as repo, _alone(Path(repo.tmp_dir)), _quiet():
+        run = _Run(repo, jobs, display, force)
+        try:
+            run.plan(targets)
+        except DvcException as error:
+            raise UserError(f"{error}: `dvc stage list` shows all stages") from error
+        with run.own_commands():
+            run.all(keep_going)
+        return run.tasks
+
+
+class _Run:
+    def __init__(self, repo: Repo, jobs: int, display: Display, force: bool) -> None:
+        self.tasks: list[Task] = []
+        self._repo, self._jobs, self._display, self._force = repo, jobs, display, force
+        self._turns = Turns(repo)
+        self._commands: dict[str, Command] = {}  # running, by the name of their stage
+        self._signal = 0  # that asked to end: no command is started any more
+
+    def plan(self, targets: Sequence[str]) -> None:
+        logs = Path(self._repo.tmp_dir) / "trainlab-repro"
+        logs.mkdir(exist_ok=True)
+        for old in logs.iterdir():  # of a process that was killed
+            old.unlink()
+        with self._turns:
+            graph = self._repo.index.graph
+            stages = plan_repro(get_active_graph(graph), collect_stages(self._repo, targets or ["dvc.yaml"]))
+            by_stage: dict[Stage, Task] = {}
+            for number, stage in enumerate(stages, 1):
+                # A frozen stage waits for its dependencies, too, if they come before it in DVC's order.
+                upstream = [by_stage[other] for other in graph.successors(stage) if other in by_stage]
+                by_stage[stage] = Task(stage, number, upstream, logs / f"{number}.log")
+            self.tasks = list(by_stage.values())
+        self._display.planned(self.tasks)
+
+    def all(self, keep_going: bool) -> None:
+        futures: dict[Future[None], Task] = {}
+        recorded, told = time.monotonic(), False
+        with ThreadPoolExecutor(self._jobs) as pool, self._signals():
+            while True:
+                if self._signal and not told:
+                    end(list(self._commands.values()), self._signal)
+                    told = True
+                stop = self._signal or (not keep_going and any(task.state == "failed" for task in self.tasks))
+                self._skip(everything=bool(stop))
+                for task in self._ready()[: self._jobs - len(futures)]:
+                    task.state = "running"
+                    futures[pool.submit(self._one, task)] = task
+                if not futures:
+                    break
+                done, _ = wait(futures, timeout=LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    del futures[future]
+                    future.result()
+                if time.monotonic() - recorded > RECORD:
+                    self._record()
+                    recorded = time.monotonic()
+            self._record(gaps=True)
+        if self._signal:
+            raise Ended(self._signal)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Note Ctrl-C and SIGTERM inside the block, so that neither interrupts DVC's bookkeeping."""
+
+        def note(number: int, frame: object) -> None:
+            self._signal = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ready(self) -> list[Task]:
+        waiting = [task for task in self.tasks if task.state == "waiting"]
+        return [task for task in waiting if all(other.finished for other in task.upstream)]
+
+    def _skip(self, everything: bool) -> None:
+        for task in self.tasks:
+            if task.state == "waiting" and (everything or any(o.state in ("failed", "skipped") for o in task.upstream)):
+                task.state = "skipped"
+                self._display.changed(task)
+
+    def _one(self, task: Task) -> None:
+        """Reproduce one stage as `dvc repro` does; its commands give up the turn."""
+        task.began = time.monotonic()
+        try:
+            with self._turns:
+                upstream = [] if task.stage.frozen else [other.stage for other in task.upstream]
+                ran = task.stage.reproduce(upstream=upstream, force=self._force)
+                task.state = "done" if ran else "unchanged"
+        except Exception as error:  # the driver goes on with the stages that run
+            task.state, task.error = "failed", " ".join(str(error.__cause__ or error).split())
+        task.seconds = time.monotonic() - task.began
+        with self._turns:
+            self._display.changed(task)
+
+    def _record(self, gaps: bool = False) -> None:
+        """Write the results to dvc.lock in DVC's order, so that it has the bytes of `dvc repro`.
+
+        Parameters
+        ----------
+        gaps
+            Whether to write all that is finished, and not only up to the first task that is not.
+        """
+        finished = []
+        for task in self.tasks:
+            if task.state == "done" and not task.recorded:
+                finished.append(task)
+            elif not task.finished and not gaps:
+                break
+        if not finished:
+            return
+        with self._turns:
+            for path in dict.fromkeys(task.stage.path for task in finished):
+                stages = [task.stage for task in finished if task.stage.path == path]
+                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+        for task in finished:
+            task.recorded = True
+
+    @contextmanager
+    def own_commands(self) -> Iterator[None]:
+        """Make DVC run the commands of stages by :meth:`_run_commands` inside the block."""
+        before = dvc_run.cmd_run, dvc_run.unlocked_repo
+        dvc_run.cmd_run, dvc_run.unlocked_repo = self._run_commands, lambda run: run
+        try:
+            yield
+        finally:
+            dvc_run.cmd_run, dvc_run.unlocked_repo = before
+
+    def _run_commands(self, stage: Stage, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
+        task = next(task for task in self.tasks if task.stage is stage)
+        self._display.changed(task)
+        settings: dict[str, Any] = dvc_run.prepare_kwargs(stage, run_env=run_env)
+        environment = {**settings["env"], **self._shares(settings["env"])}
+        for line in dvc_run._enforce_cmd_list(stage.cmd):
+            if self._signal:
+                raise StageCmdFailedError(line, 130)
+            command = Command(dvc_run._make_cmd(dvc_run.get_executable(), line), settings["cwd"], environment, task.log)
+            self._commands[task.name] = command
+            with self._turns.given_up():
+                code = command.wait()
+            del self._commands[task.name]
+            if code:
+                raise StageCmdFailedError(line, code)
+
+    def _shares(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return what keeps stages that run at the same time out of each other's way; neither changes a result."""
+        if self._jobs == 1:
+            return {}
+        at_once = min(self._jobs, sum(task.state == "running" for task in self.tasks) + len(self._ready()))
+        own = {WORKERS: str(max(1, loky.cpu_count() // at_once)), "OMP_WAIT_POLICY": "PASSIVE"}
+        return {name: value for name, value in own.items() if name not in environment}
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Fail if another process is inside of this block for the same directory."""
+    with (directory / "trainlab-repro.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"`trainlab repro` is running here already, as process {lock.read().strip()}: wait for its end, or stop it"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide DVC's own lines, which the display replaces."""
+    logger = logging.getLogger("dvc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

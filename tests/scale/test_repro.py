@@ -1,0 +1,260 @@
+"""`trainlab repro` leaves what `dvc repro` leaves."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pages import PROJECT
+from scale.example import content, create, environment, run
+
+pytestmark = pytest.mark.slow
+COMMAND = [
+    sys.executable, "-c",
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from trainlab.commands import main; main()",
+    str(PROJECT / "src"), "repro",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the project with nothing reproduced. Copy it to change it."""
+    return create(tmp_path_factory.mktemp("empty") / "project")
+
+
+@pytest.fixture(scope="module")
+def reproduced(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the project after `dvc repro`. Copy it to change it."""
+    root = copy(empty, tmp_path_factory.mktemp("reproduced"))
+    run(root, "dvc", "repro", "-q")
+    return root
+
+
+@pytest.fixture
+def project(empty: Path, tmp_path: Path) -> Path:
+    """Return a copy of `empty` to change."""
+    return copy(empty, tmp_path)
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    """Collect processes that are ended with the test in every case."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
+
+
+def copy(project: Path, directory: Path) -> Path:
+    """Return a copy under the name that the project has, because DVC's cache of a workspace has absolute paths."""
+    shutil.copytree(project, directory / "project", symlinks=True)
+    shutil.rmtree(directory / "project/.dvc/tmp", ignore_errors=True)
+    return directory / "project"
+
+
+def repro(root: Path, *arguments: str, code: int = 0, **variables: str) -> str:
+    """Run `trainlab repro`, which must exit with this code; return what it printed."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=root,
+        env={**environment(root), **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def start(
+    root: Path, processes: list[subprocess.Popen[str]], *arguments: str, **variables: str
+) -> subprocess.Popen[str]:
+    """Start `trainlab repro` as a terminal would, and do not wait for it."""
+    processes.append(
+        subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=root,
+            env={**environment(root), **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    )
+    return processes[-1]
+
+
+def commands(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
+    """Wait until the commands of this many stages run; return all processes below."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        assert process.poll() is None, process.communicate()
+        children = psutil.Process(process.pid).children(recursive=True)
+        tools = [
+            child
+            for child in children
+            if "tool.py" in " ".join(cmdline(child)) and "guard" not in " ".join(cmdline(child))
+        ]
+        if len([child for child in tools if "python" in child.name()]) >= count:
+            return children
+        time.sleep(0.05)
+    raise AssertionError("the commands did not start")
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def differences(one: Path, other: Path) -> dict[str, tuple[str | None, str | None]]:
+    a, b = content(one), content(other)
+    return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_it_leaves_what_dvc_leaves(jobs: str, project: Path, reproduced: Path) -> None:
+    printed = repro(project, "--jobs", jobs)
+    assert differences(project, reproduced) == {}
+    assert re.search(r"stage \d+ of 16: prepare: done in ", printed)
+    assert "wrote last.txt" in printed
+    assert run(project, "dvc", "status").count("always changed") == 1
+    again = repro(project, "--jobs", jobs)
+    assert "always: done in" in again
+    assert "prepare: done in" not in again
+
+
+@pytest.mark.parametrize(
+    "edit", [("params.yaml", "k: 3", "k: 4"), ("params.yaml", "lr: 0.1", "lr: 0.2"), ("tool.py", "wrote", "Wrote")]
+)
+def test_after_a_change_too(edit: tuple[str, str, str], reproduced: Path, tmp_path: Path) -> None:
+    ours, theirs = copy(reproduced, tmp_path / "ours"), copy(reproduced, tmp_path / "theirs")
+    for root in (ours, theirs):
+        path = root / edit[0]
+        path.write_text(path.read_text().replace(*edit[1:]))
+    run(theirs, "dvc", "repro", "-q")
+    repro(ours, "-j", "3")
+    assert differences(ours, theirs) == {}
+
+
+def test_targets_are_those_of_dvc(project: Path, empty: Path, tmp_path: Path) -> None:
+    theirs = copy(empty, tmp_path / "theirs")
+    run(theirs, "dvc", "repro", "-q", "part@b", "sub/dvc.yaml:inner")
+    repro(project, "part@b", "sub/dvc.yaml:inner", "--jobs", "2")
+    assert differences(project, theirs) == {}
+    assert "missing" in repro(project, "missing", code=1)
+
+
+def test_results_come_from_the_run_cache(reproduced: Path, tmp_path: Path) -> None:
+    root = copy(reproduced, tmp_path)
+    params = root / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("k: 3", "k: 4"))
+    repro(root, "part@a", "-j", "2")
+    params.write_text(before)
+    assert "wrote parts/a.txt" not in repro(root, "part@a", "-j", "2", SLEEP="1")
+    assert (root / "parts/a.txt").read_text() == (reproduced / "parts/a.txt").read_text()
+    assert (root / "dvc.lock").read_text() == (reproduced / "dvc.lock").read_text()
+
+
+def test_stages_run_at_the_same_time(project: Path, processes: list[subprocess.Popen[str]]) -> None:
+    run(project, "dvc", "repro", "-q", "prepare")
+    process = start(project, processes, "--jobs", "4", SLEEP="3")
+    commands(process, 4)
+    process.communicate(timeout=100)
+    assert process.returncode == 0
+
+
+def test_a_failure_lets_running_stages_finish_and_starts_no_other(project: Path) -> None:
+    (project / "broken").touch()
+    printed = repro(project, "--jobs", "2", code=1)
+    assert "part@a: FAILED" in printed
+    assert "this stage is broken" in printed
+    assert "zlast" not in printed
+    assert not (project / "last.txt").exists()
+    (project / "broken").unlink()
+    again = repro(project, "--jobs", "2")
+    assert "prepare: done in" not in again
+
+
+def test_keep_going_runs_what_does_not_depend_on_the_failure(project: Path) -> None:
+    (project / "broken").touch()
+    printed = repro(project, "--jobs", "2", "--keep-going", code=1)
+    assert printed.count("FAILED") == 4
+    assert "report: done in" in printed
+    assert "inner: done in" in printed
+    assert "not started" in printed
+    (project / "broken").unlink()
+    assert "report: done in" not in repro(project, "--jobs", "2")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_every_process_and_the_same_command_continues(
+    number: signal.Signals, code: int, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    run(project, "dvc", "repro", "-q", "prepare")
+    process = start(project, processes, "--jobs", "3", SLEEP="60")
+    children = commands(process, 3)
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == code, printed
+    assert "the same command continues" in printed
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    repro(project, "--jobs", "3")
+    assert differences(project, reproduced) == {}
+
+
+@pytest.mark.parametrize("command", ["dvc", "trainlab"])
+def test_after_a_kill_no_process_is_left_and_both_commands_continue(
+    command: str, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    process = start(project, processes, "--jobs", "3", SLEEP="0.5")
+    children = commands(process, 2)
+    process.kill()
+    process.wait()  # until then DVC takes it for alive
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    if command == "dvc":
+        run(project, "dvc", "repro", "-q")
+    else:
+        repro(project)
+    assert differences(project, reproduced) == {}
+
+
+def test_a_second_one_says_at_once_that_the_first_is_running(
+    project: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    first = start(project, processes, "--jobs", "2", SLEEP="10")
+    commands(first, 1)
+    assert f"`trainlab repro` is running here already, as process {first.pid}" in repro(project, code=1)
+    assert first.poll() is None
+
+
+def test_cores_are_divided_among_jobs(project: Path) -> None:
+    from trainlab.scale.pipeline import WORKERS
+    from trainlab.training import replicas
+
+    assert WORKERS == replicas.WORKERS
+    (project / "dvc.yaml").write_text(
+        "stages:\n  show:\n    foreach: [a, b]\n    do:\n"
+        "      cmd: echo workers $TRAINLAB_WORKERS > ${item}.txt && sleep 1\n      outs: ['${item}.txt']\n"
+    )
+    repro(project, "--jobs", "2")
+    shares = {(project / f"{name}.txt").read_text() for name in "ab"}
+    assert shares == {f"workers {max(1, (os.cpu_count() or 1) // 2)}\n"}
+    repro(project, "--jobs", "2", "--force", TRAINLAB_WORKERS="7")
+    assert (project / "a.txt").read_text() == "workers 7\n"
+    repro(project, "--jobs", "1", "--force")
+    assert (project / "a.txt").read_text() == "workers\n"
