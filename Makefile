@@ -32,12 +32,13 @@ check: $(SETUP)  ## check params.yaml
 DEMO := .work/demo
 demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits), in three minutes
 	@rm -rf $(DEMO) && demo/prepare $(DEMO)
-	@cd $(DEMO) && dvc repro
+	@cd $(DEMO) && trainlab repro
 	@cd $(DEMO) && echo && python stages/compare.py tricks
 	@echo && echo "The results on one page: $(DEMO)/report/index.html"
 
+# As many stages at the same time as there are cores; it leaves what `dvc repro` leaves.
 repro: check  ## run the whole pipeline on CIFAR-10 (skips what is up to date)
-	dvc repro
+	trainlab repro
 
 # For example: make queue RUN=dropout_conv POINTS=20 VARY="lr optimizer.weight_decay"
 POINTS := 10
@@ -48,7 +49,7 @@ queue: check  ## queue random points of the search's space as DVC experiments: R
 studies: check  ## run the studies of docs/studies.md, about an hour on two cores
 	@cd studies && python ../stages/resolve.py --check --no-own-data
 	dvc repro normalize
-	dvc --cd studies repro
+	cd studies && trainlab repro
 
 search: check  ## search for good hyperparameters (search/params.yaml), about 40 minutes on two cores; resumes where it stopped
 	dvc repro normalize

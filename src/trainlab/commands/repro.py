@@ -20,7 +20,7 @@ def repro(
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Run stages that are up to date, too.")] = False,
 ) -> None:
-    """Reproduce the DVC pipeline in this directory, with independent stages side by side.
+    """Run the DVC pipeline, with independent stages side by side.
 
     It leaves what `dvc repro` leaves: dvc.lock, cache and files. After an interruption, the same command or `dvc repro`
     continues. The environment variable TRAINLAB_WORKERS limits the replicas that a stage trains at the same time.
