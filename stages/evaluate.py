@@ -6,6 +6,7 @@ python stages/evaluate.py dropout_conv
 from pathlib import Path
 
 import _start  # noqa: F401
+from trainlab import config
 from trainlab.cli import DataDirectory, Run, run_stage
 from trainlab.data import stored
 from trainlab.errors import UserError
@@ -15,8 +16,10 @@ from trainlab.training import model_file
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     """Score one trained run on the test images: metrics, report per class, confusion matrix, calibration, predictions."""
-    trained = model_file.load(Path("models") / f"{run}.safetensors")
-    suite = trained.config.suite
+    settings = config.load(config.find(Path("configs"), run))
+    suite, path = settings.suite, Path("models") / f"{run}.safetensors"
+    trained = model_file.load(path)
+    model_file.check_run(trained, settings, path)
     test = stored.load(data / "test.safetensors")
 
     try:

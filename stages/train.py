@@ -29,7 +29,10 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     images = stored.load_data(data)
     teacher_outputs = None
     if settings.teacher:  # once for all images: they are the same in each epoch
-        teacher_outputs = model_file.load(Path("models") / f"{settings.teacher}.safetensors").scores(images.train)
+        path = Path("models") / f"{settings.teacher}.safetensors"
+        teacher = model_file.load(path)
+        model_file.check_run(teacher, config.load(config.find(Path("configs"), settings.teacher)), path)
+        teacher_outputs = teacher.scores(images.train)
     history = History(Path("plots/history") / suite / f"{run}.csv")
 
     checkpoints = Path(".work/checkpoints") / suite / run

@@ -1,5 +1,6 @@
 """Write files and directories completely or not at all; read them, or say which stage writes them."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -122,11 +123,30 @@ def read_tensors(path: Path) -> "tuple[dict[str, np.ndarray], dict[str, Any]]":
         with safe_open(path, framework="numpy") as file:
             record = json.loads((file.metadata() or {}).get(RECORD, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, struct.error) as error:
+    except (SafetensorError, struct.error, RecursionError) as error:
         raise ValueError(str(error)) from error
     if not isinstance(record, dict):
         raise ValueError("its record is not a JSON object")
     return tensors, record
+
+
+def digest(tensors: "Mapping[str, np.ndarray]", record: Mapping[str, Any]) -> str:
+    """Return a SHA-256 digest of what a tensor file contains.
+
+    Parameters
+    ----------
+    tensors
+        Arrays by name; their names, shapes, types and values count.
+    record
+        Metadata of plain values; its key `digest` does not count.
+    """
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    known = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name] if tensors[name].flags.c_contiguous else tensors[name].copy(order="C")
+        known.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        known.update(array.data)
+    return known.hexdigest()
 
 
 @contextmanager
@@ -144,8 +164,10 @@ def reading(path: Path, stage: str) -> Iterator[None]:
     ------
     UserError
         Instead of FileNotFoundError if the file is missing, and instead of ValueError, LookupError, TypeError and
-        AttributeError, which unexpected content causes.
+        AttributeError, which unexpected content causes, and if a directory is in its place.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a directory: remove it, then run {repro(stage, path)}")
     try:
         yield
     except FileNotFoundError:

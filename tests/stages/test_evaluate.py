@@ -12,6 +12,7 @@ from suite_results import digests, modules, rows, stage
 from trainlab.data import stored
 from trainlab.data.stored import Split
 from trainlab.evaluation.metrics import Predictions
+from trainlab.files import write_text
 from trainlab.training.model_file import TrainedModel
 from trainlab.training.replicas import train
 
@@ -30,6 +31,7 @@ def project(tmp_path: Path, trained: TrainedModel) -> Path:
     train_images, test_images = (Split(part.images, part.labels) for part in (images.train, images.test))
     stored.save(tmp_path / "images", train_images, test_images, images.train.classes)
     trained.save(tmp_path / "models/small.safetensors")
+    write_text(tmp_path / "configs/tricks/small.yaml", trained.config.to_yaml())
     return tmp_path
 
 
@@ -37,7 +39,7 @@ def test_evaluate_writes_metrics_reports_and_predictions_without_drawing_code(
     project: Path, trained: TrainedModel
 ) -> None:
     assert "matplotlib" not in modules(project, "evaluate", "small", "--data", "images")
-    assert {name for name in digests(project) if not name.startswith(("images/", "models/"))} == {
+    assert {name for name in digests(project) if not name.startswith(("configs/", "images/", "models/"))} == {
         "metrics/tricks/small.json",
         "metrics/tricks/small-classes.csv",
         "plots/confusion/tricks/small.csv",
@@ -69,3 +71,17 @@ def test_a_model_that_diverged_is_reported_on_one_line(project: Path, trained: T
         "to a tenth of its value\n"
     )
     assert not (project / "metrics").exists()
+
+
+def test_the_model_of_another_run_is_refused_and_nothing_is_written(project: Path, trained: TrainedModel) -> None:
+    """A file says itself which run it belongs to, so that a changed one could write elsewhere, or change another suite."""
+    for own in ({"suite": "elsewhere"}, {"inputs": "raw"}, {"run": "other"}):
+        changed = replace(trained, config=trained.config.model_copy(update=own))
+        changed.save(project / "models/small.safetensors")
+        done = stage(project, "evaluate", "small", "--data", "images")
+        assert done.returncode == 1
+        [line] = done.stderr.splitlines()
+        assert line.startswith(
+            "trainlab: models/small.safetensors is not the model of the run small as it is configured now"
+        )
+        assert {path.name for path in project.iterdir()} == {"configs", "images", "models"}

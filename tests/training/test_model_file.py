@@ -1,7 +1,10 @@
 import dataclasses
 import errno
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from safetensors.torch import save_file
 import trainlab
 from small import data, run_config, scored
 from trainlab.errors import UserError
+from trainlab.files import digest, read_tensors, write_tensors
 from trainlab.training import model_file
 from trainlab.training.model_file import TrainedModel
 from trainlab.training.replicas import train
@@ -64,7 +68,7 @@ def test_other_programs_can_read_the_file(model: TrainedModel, tmp_path: Path) -
         metadata = file.metadata()
     assert list(metadata) == ["trainlab"]
     record = json.loads(metadata["trainlab"])
-    assert list(record) == ["classes", "config", "mean", "shape", "std", "trained_on"]
+    assert list(record) == ["classes", "config", "digest", "mean", "shape", "std", "trained_on"]
     assert record["config"] == model.config.to_dict()
     assert record["classes"] == [f"class {c}" for c in range(4)]
     assert list(record["trained_on"]) == ["cpu_capability", "device", "precision", "threads", "torch"]
@@ -145,3 +149,155 @@ def test_a_failed_save_keeps_the_old_file(model: TrainedModel, tmp_path: Path, m
         model.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Files that somebody changed
+
+
+@pytest.fixture(scope="module")
+def small() -> TrainedModel:
+    return train(run_config(model=SMALL, replicas=2, epochs=1), data())
+
+
+def rewritten(model: TrainedModel, path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> None:
+    """Write a model file after a change of its tensors and its record, whose digest is that of the changed tensors."""
+    model.save(path)
+    tensors, record = read_tensors(path)
+    change(tensors, record)
+    write_tensors(path, tensors, {**record, "digest": digest(tensors, record)} if "digest" in record else record)
+
+
+def test_flipped_bits_are_found_anywhere(small: TrainedModel, tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    small.save(path)
+    whole = path.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 200, dtype=int):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(UserError) as caught:
+            model_file.load(path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+RECORDS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no classes": lambda r: r.update(classes=None),
+    "classes are numbers": lambda r: r.update(classes=[1, 2, 3, 4]),
+    "a class twice": lambda r: r.update(classes=["a", "a", "b", "c"]),
+    "classes missing": lambda r: r.pop("classes"),
+    "fewer classes": lambda r: r.update(classes=["a", "b"]),
+    "shape is text": lambda r: r.update(shape="abc"),
+    "shape is short": lambda r: r.update(shape=[3, 20]),
+    "shape is negative": lambda r: r.update(shape=[3, -20, 20]),
+    "another shape": lambda r: r.update(shape=[3, 24, 24]),
+    "shape is huge": lambda r: r.update(shape=[3, 2**40, 2**40]),
+    "mean is short": lambda r: r.update(mean=[0.5]),
+    "mean is text": lambda r: r.update(mean="0.5"),
+    "std is missing": lambda r: r.pop("std"),
+    "std is infinite": lambda r: r.update(std=[math.inf] * 3),
+    "trained on nothing": lambda r: r.update(trained_on={}),
+    "trained on a list": lambda r: r.update(trained_on=[]),
+    "no threads": lambda r: r["trained_on"].update(threads=0),
+    "threads are text": lambda r: r["trained_on"].update(threads="1"),
+    "another key": lambda r: r.update(more=1),
+    "config is a list": lambda r: r.update(config=[]),
+    "config is empty": lambda r: r.update(config={}),
+    "another model": lambda r: r["config"].update(model={"name": "tf_cnn"}),
+    "no such model": lambda r: r["config"].update(model={"name": "nothing"}),
+    "a wider model": lambda r: r["config"]["model"].update(hidden_dim=9),
+    "negative replicas": lambda r: r["config"].update(replicas=-1),
+    "more replicas": lambda r: r["config"].update(replicas=3),
+    "fewer replicas": lambda r: r["config"].update(replicas=1),
+    "the suite is a path": lambda r: r["config"].update(suite="../../elsewhere"),
+    "the suite is absolute": lambda r: r["config"].update(suite="/tmp/elsewhere"),
+    "the run is a path": lambda r: r["config"].update(run="../small"),
+    "the teacher is a path": lambda r: r["config"].update(teacher="../small"),
+    "a long name": lambda r: r["config"].update(run="a" * 300),
+    "digest of something else": lambda r: r.update(digest="0" * 64),
+    "digest is a number": lambda r: r.update(digest=1),
+}
+
+
+@pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
+def test_a_damaged_record_is_reported_on_one_line(
+    change: Callable[[dict[str, Any]], Any], small: TrainedModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.safetensors"
+    small.save(path)
+    tensors, record = read_tensors(path)
+    before = record["digest"]
+    change(record)
+    if record["digest"] == before:  # whoever changes the record can compute it
+        record["digest"] = digest(tensors, record)
+    write_tensors(path, tensors, record)
+    with pytest.raises(UserError, match=r"small\.safetensors") as caught:
+        model_file.load(path)
+    [line] = str(caught.value).splitlines()
+    assert len(line) < 600
+
+
+@pytest.mark.parametrize("record", ["[]", "[" * 100_000, "null", "1", '"text"', "{", '{"config": ' * 5000])
+def test_a_record_that_is_no_object_is_reported_on_one_line(record: str, tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    save_file({"0.weight": torch.zeros(1)}, path, metadata={"trainlab": record})
+    with pytest.raises(UserError, match=r"small\.safetensors is damaged") as caught:
+        model_file.load(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+TENSORS: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
+    "half precision": lambda t: t.update({"0.conv.weight": t["0.conv.weight"].astype(np.float16)}),
+    "another shape": lambda t: t.update({"0.conv.weight": t["0.conv.weight"][:1]}),
+    "one is missing": lambda t: t.pop("1.conv.weight"),
+    "one too many": lambda t: t.update({"1.more": np.zeros(1, np.float32)}),
+    "a gap": lambda t: t.update({f"5.{n[2:]}": t.pop(n) for n in list(t) if n.startswith("1.")}),
+    "no number": lambda t: t.update({"conv.weight": t["0.conv.weight"]}),
+    "none": lambda t: t.clear(),
+}
+
+
+@pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS)
+def test_tensors_that_are_not_those_of_the_model_are_reported(
+    change: Callable[[dict[str, np.ndarray]], Any], small: TrainedModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.safetensors"
+    rewritten(small, path, lambda tensors, record: change(tensors))
+    with pytest.raises(UserError, match=r"small\.safetensors is damaged") as caught:
+        model_file.load(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_zeros_in_place_of_weights_do_not_have_the_digest(small: TrainedModel, tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    small.save(path)
+    tensors, record = read_tensors(path)
+    write_tensors(path, {name: np.zeros_like(array) for name, array in tensors.items()}, record)
+    with pytest.raises(UserError, match="its content changed after it was written"):
+        model_file.load(path)
+
+
+def test_files_without_a_digest_can_be_read(small: TrainedModel, tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    rewritten(small, path, lambda tensors, record: record.pop("digest"))
+    assert len(model_file.load(path).weights) == 2
+
+
+def test_a_directory_in_place_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    path.mkdir()
+    with pytest.raises(UserError, match="is a directory: remove it, then run `dvc repro train@small`"):
+        model_file.load(path)
+
+
+@pytest.mark.parametrize(
+    ("own", "differs"),
+    [({"lr": 2e-3}, "lr"), ({"run": "other"}, "run"), ({"inputs": "raw", "suite": "x"}, "suite, inputs")],
+)
+def test_a_model_of_another_run_is_refused(own: dict[str, Any], differs: str, small: TrainedModel) -> None:
+    path = Path("models/small.safetensors")
+    model_file.check_run(small, small.config, path)
+    model_file.check_run(
+        small, small.config.model_copy(update={"code": "another"}), path
+    )  # adopted, see CONTRIBUTING.md
+    with pytest.raises(UserError, match=rf"it differs in {differs}\): run `dvc repro train@"):
+        model_file.check_run(small, small.config.model_copy(update=own), path)

@@ -1,12 +1,11 @@
 """The names of runs: for the shell's completion, and for the model file that a run has."""
 
-import re
 from pathlib import Path
 
+from trainlab.config.names import NAME
 from trainlab.errors import UserError
 
 SUFFIX = ".safetensors"
-RUN = re.compile(r"[a-z][a-z0-9_]*")  # trainlab.config has it too, and imports torch
 
 
 def configurations() -> list[Path]:
@@ -29,7 +28,7 @@ def model_file(run: str) -> Path:
         If there is none. The message names the stage that writes it.
     """
     path = Path("models", run + SUFFIX)
-    if not RUN.fullmatch(run):
+    if not NAME.fullmatch(run):
         raise UserError(f"{run!r} is not the name of a run, and model files end in {SUFFIX}")
     if path.is_file():
         return path

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainlab.commands.runs import RUN, SUFFIX, configurations
+from trainlab.commands.runs import SUFFIX, configurations
+from trainlab.config.names import NAME
 from trainlab.errors import UserError
 from trainlab.evaluation.comparison import read_suite
 from trainlab.evaluation.metrics import Predictions
@@ -103,7 +104,7 @@ def find(name: str) -> Source:
         return Source(name, Path(name))
     if colon and not revision:
         raise UserError(f"{name}: name a Git revision before the colon, such as HEAD{name}")
-    if not RUN.fullmatch(run) and not run.endswith(SUFFIX):
+    if not NAME.fullmatch(run) and not run.endswith(SUFFIX):
         raise UserError(f"{name} is neither the name of a run nor a file that ends in {SUFFIX}")
     return _at_revision(name, revision, run) if colon else _in_workspace(run)
 

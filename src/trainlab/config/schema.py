@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,7 @@ import trainlab.objectives
 from trainlab.component import Component, Strict, one_of
 from trainlab.config import reading
 from trainlab.config.messages import TOGETHER
+from trainlab.config.names import MAX_NAME, NAME
 from trainlab.data.augmentation import Augmentation
 from trainlab.models.base import Model
 from trainlab.objectives.base import Objective
@@ -37,6 +38,11 @@ AnyModel: Any = _collect(trainlab.models, Model)
 AnyObjective: Any = _collect(trainlab.objectives, Objective)
 
 
+# They become parts of paths, so that they are checked wherever a configuration comes from, model files included.
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$", max_length=MAX_NAME)]
+NoName = Annotated[str, Field(pattern=f"^({NAME.pattern})?$", max_length=MAX_NAME)]
+
+
 class RunConfig(Strict):
     """Everything that determines a run's result: written to `configs/SUITE/RUN.yaml` and into the model file.
 
@@ -46,7 +52,8 @@ class RunConfig(Strict):
     Parameters
     ----------
     run, suite
-        Name of the run, and of the suite in which it is compared.
+        Name of the run, and of the suite in which it is compared: lower-case letters, digits and underscores, a letter
+        first, at most 64 characters.
     seed
         Seed of the first replica, in [0, 2³¹); replica r has seed + r.
     replicas
@@ -84,8 +91,8 @@ class RunConfig(Strict):
         Fingerprint of the code that this run uses.
     """
 
-    run: str
-    suite: str
+    run: Name
+    suite: Name
     seed: int = Field(ge=0, lt=2**31)
     replicas: int = Field(ge=1, le=1000)
     epochs: int = Field(ge=1)
@@ -104,7 +111,7 @@ class RunConfig(Strict):
     augmentation: list[Augmentation] = Field(default=[])
     regularizers: list[Regularizer] = Field(default=[])
     layer_statistics: bool = False
-    teacher: str = ""
+    teacher: NoName = ""
     code: str = ""
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """Find every mistake in params.yaml."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,10 +8,10 @@ from pydantic import BaseModel, ValidationError
 
 from trainlab.config.inheritance import merge_levels, origin, run_values
 from trainlab.config.messages import explain, suggest
+from trainlab.config.names import MAX_NAME, NAME
 from trainlab.config.schema import CheckConfig, RunConfig, SuiteConfig
 from trainlab.data.sources import DataConfig
 
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = ("checks",)  # configs/checks and metrics/checks are not suites
 SET_BY_RESOLVE = ("run", "code")
 
@@ -64,6 +63,9 @@ def _in_run(params: Mapping[str, Any], member: _Member, *, checks: bool) -> Iter
     if checks:
         yield from _in_values(CheckConfig, merge_levels(params, own).get("checks", {}), where, "checks")
     values = run_values(params, member.name, own)
+    # A name that is not valid is reported with the layout, where it is defined.
+    names = ("run", "suite", "teacher")
+    values |= {key: "unknown" for key in names if _is_name(values.get(key)) and not _is_valid_name(values[key])}
     found = list(_in_values(RunConfig, values, where))
     if member.key == "runs" and values.get("teacher") and not found:  # DVC would not wait for the teacher's model
         found = [f"{where(['teacher'])} is only allowed for students: move {member.name} to `students`, or remove it"]
@@ -106,7 +108,9 @@ def _in_names(key: str, block: Mapping[str, Any]) -> Iterator[str]:
         path = f"{key}.{name}"
         if name in RESERVED:
             yield f"{path} is not a valid name: it is reserved, choose another"
-        elif not isinstance(name, str) or not NAME.fullmatch(name):
+        elif isinstance(name, str) and len(name) > MAX_NAME:
+            yield f"{key}.{name[:20]}… has {len(name)} characters: a name has at most {MAX_NAME}, because files are named so"
+        elif not isinstance(name, str) or not _is_valid_name(name):
             yield f"{path} is not a valid name: use small letters, digits and _, starting with a letter"
         if not isinstance(own, Mapping | None if key == "suites" else Mapping):
             yield f"{path} is {own!r}: it must be a block of keys, for example `{{suite: tricks}}`"
@@ -198,3 +202,7 @@ def _block(params: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and name != ""
+
+
+def _is_valid_name(name: str) -> bool:
+    return len(name) <= MAX_NAME and NAME.fullmatch(name) is not None

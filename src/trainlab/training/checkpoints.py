@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainlab.config.schema import RunConfig
 from trainlab.data.stored import Data
-from trainlab.files import read_tensors, write_tensors
+from trainlab.files import digest, read_tensors, write_tensors
 
 State = dict[str, Any]  # tensors and plain values by name
 
@@ -41,7 +41,8 @@ class Checkpoints:
         """Store the state of a replica in place of the one before."""
         tensors = {name: value.contiguous().numpy() for name, value in state.items() if isinstance(value, Tensor)}
         values = {name: value for name, value in state.items() if name not in tensors}
-        write_tensors(self._path(replica), tensors, {"key": self.key, "values": values, "digest": _digest(tensors)})
+        record = {"key": self.key, "values": values}
+        write_tensors(self._path(replica), tensors, {**record, "digest": digest(tensors, record)})
 
     def load(self, replica: int) -> State | None:
         """Return the stored state of a replica, or None if there is none that fits.
@@ -53,7 +54,7 @@ class Checkpoints:
             arrays, record = read_tensors(path)
             if record["key"] != self.key:
                 return None
-            if record["digest"] != _digest(arrays):
+            if record["digest"] != digest(arrays, record):
                 raise ValueError("its content changed after it was written")
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             return {**tensors, **record["values"]}
@@ -94,14 +95,6 @@ def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, tr
         known.update(json.dumps(part.classes).encode())
     if teacher_outputs is not None:
         known.update(np.ascontiguousarray(teacher_outputs).data)
-    return known.hexdigest()
-
-
-def _digest(tensors: dict[str, np.ndarray]) -> str:
-    known = hashlib.sha256()
-    for name in sorted(tensors):
-        known.update(f"{name} {tensors[name].shape} {tensors[name].dtype}".encode())
-        known.update(np.ascontiguousarray(tensors[name]).data)
     return known.hexdigest()
 
 
