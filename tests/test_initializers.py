@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainlab.initializers import (
+    Dirac,
     Gaussian,
     KaimingNormal,
     KaimingUniform,
@@ -98,3 +99,16 @@ def test_weights_are_torchs_to_the_bit(ours: _Initializer, torchs: Callable[[Ten
 def test_a_standard_deviation_is_above_zero(std: Any) -> None:
     with pytest.raises(ValueError, match="std"):
         Gaussian.model_validate({"name": "gaussian", "std": std})
+
+
+def test_dirac_copies_each_input_once_and_leaves_the_rest_to_torch() -> None:
+    torch.manual_seed(0)
+    wide, narrow, linear = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 3, 3, padding=1), nn.Linear(7, 9)
+    Dirac(name="dirac").apply(nn.Sequential(wide, narrow, linear))
+    images = torch.randn(2, 5, 6, 6)
+    assert torch.equal(wide(images[:, :3])[:, :3], images[:, :3])
+    assert torch.equal(narrow(images), images[:, :3])
+    torch.manual_seed(0)
+    drawn = [nn.Conv2d(3, 5, 3, bias=False), nn.Conv2d(5, 3, 3, bias=False), nn.Linear(7, 9, bias=False)]
+    torch.testing.assert_close(wide.weight[3:], drawn[0].weight[3:])
+    torch.testing.assert_close(linear.weight, drawn[2].weight)
