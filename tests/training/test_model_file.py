@@ -145,3 +145,11 @@ def test_a_failed_save_keeps_the_old_file(model: TrainedModel, tmp_path: Path, m
         model.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_predictions_average_the_configured_views(model: TrainedModel) -> None:
+    viewed = dataclasses.replace(model, config=model.config.model_copy(update={"views": "mirrored"}))
+    mirrored = dataclasses.replace(scored(), images=np.ascontiguousarray(scored().images[:, :, :, ::-1]))
+    expected = (model.scores(scored()) + model.scores(mirrored)) / 2
+    np.testing.assert_allclose(viewed.scores(scored()), expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(viewed.scores(scored()), model.scores(scored()))

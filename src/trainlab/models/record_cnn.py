@@ -144,6 +144,8 @@ def whitening_filters(images: Tensor, eps: float) -> Tensor:
     channels, height, width = images.shape[1:]
     shifted = [images[:, :, y : height - 1 + y, x : width - 1 + x] for y in range(PATCH) for x in range(PATCH)]
     patches = torch.stack(shifted, 2).flatten(1, 2).transpose(0, 1).flatten(1)  # [channels · 4, patches]
-    variances, directions = torch.linalg.eigh(torch.cov(patches, correction=0).double().cpu())  # rising
+    patches -= patches.mean(1, keepdim=True)
+    covariance = patches @ patches.T / patches.shape[1]  # torch.cov would wait for a GPU
+    variances, directions = torch.linalg.eigh(covariance.double().cpu())  # rising
     filters = (directions / (variances + eps).sqrt()).T.flip(0).reshape(-1, channels, PATCH, PATCH)
     return torch.cat([filters, -filters]).float().to(images.device)
