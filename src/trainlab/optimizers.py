@@ -269,7 +269,7 @@ def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     if matrix.shape[0] > matrix.shape[1]:  # the squares are smaller the other way round
         return orthogonalized(matrix.T, iterations).T
-    x = matrix / (matrix.norm() + 1e-7)
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
     for _ in range(iterations):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x

@@ -187,4 +187,4 @@ def _reflected(position: Tensor, length: int) -> Tensor:
     return length - 1 - (length - 1 - position.abs()).abs()
 
 
-Augmentation = one_of(AlternatingFlip, Flip, Crop, Cutout)
+Augmentation = one_of(Flip, Crop, Cutout, AlternatingFlip)

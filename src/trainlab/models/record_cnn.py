@@ -106,7 +106,7 @@ class _Shifted(nn.BatchNorm2d):
 
     def __init__(self, channels: int, momentum: float) -> None:
         super().__init__(channels, momentum=momentum)
-        self.weight = None
+        self.register_parameter("weight", None)
 
 
 class _ScaledLinear(nn.Linear):

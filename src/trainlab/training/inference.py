@@ -70,10 +70,10 @@ def averaged(net: nn.Module, images: Tensor, views: Views) -> Tensor:
     if not views:
         outputs: Tensor = net(images)
         return outputs
-    mean = (net(images) + net(images.flip(3))) / 2
+    mean: Tensor = (net(images) + net(images.flip(3))) / 2
     if views == "mirrored":
         return mean
     height, width = images.shape[2:]
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
-    shifts = [padded[:, :, at : at + height, at : at + width] for at in (2, 0)]
-    return (mean + sum(averaged(net, shifted, "mirrored") for shifted in shifts) / 2) / 2
+    up, down = (averaged(net, padded[:, :, at : at + height, at : at + width], "mirrored") for at in (2, 0))
+    return mean / 2 + (up + down) / 4
