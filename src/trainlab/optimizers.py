@@ -44,20 +44,24 @@ class Lookahead(Strict):
     decay: float = Field(ge=0, lt=1)
     power: float = Field(ge=0)
 
+    def start(self, parameters: list[Tensor]) -> State:
+        """Return the slow weights, and how many steps were done: one number per parameter, as the rest of the state."""
+        return {
+            "slow": [torch.zeros_like(p) for p in parameters],
+            "lookahead_steps": [torch.zeros(()) for _ in parameters],  # on the CPU, because each step reads it
+        }
+
     @torch.no_grad()
     def average(self, parameters: list[Tensor], state: State, done: float) -> None:
         """Update ``parameters``, and the slow weights and the number of steps in ``state``, in place."""
-        # On the CPU, because it is read in each step; a list with one item per parameter, as the rest of the state.
-        steps = state.setdefault("lookahead_steps", [torch.zeros(()) for _ in parameters])
-        torch._foreach_add_(steps, 1)
-        last = done >= 1
-        if int(steps[0]) % self.every and not last:
+        slow, counters = state["slow"], state["lookahead_steps"]
+        torch._foreach_add_(counters, 1)
+        steps = int(counters[0])
+        if steps % self.every and done < 1:
             return
-        if "slow" not in state:
-            state["slow"] = [p.clone() for p in parameters]
-        share = self.decay * done**self.power
-        torch._foreach_lerp_(state["slow"], parameters, 1 - share)
-        torch._foreach_copy_(parameters, state["slow"])
+        share = self.decay * done**self.power if steps > self.every else 0
+        torch._foreach_lerp_(slow, parameters, 1 - share)
+        torch._foreach_copy_(parameters, slow)
 
 
 class _Optimizer(Component):
@@ -81,6 +85,10 @@ class _Optimizer(Component):
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
         """Update ``parameters`` and ``state`` in place; ``gradients`` are not changed."""
         raise NotImplementedError
+
+    def start_averaging(self, parameters: list[Tensor]) -> State:
+        """Return the state of :class:`Lookahead`, if there is any, beside that of the steps."""
+        return self.lookahead.start(parameters) if self.lookahead else {}
 
     def average(self, parameters: list[Tensor], state: State, done: float) -> None:
         """Apply :class:`Lookahead`, if there is any, to ``parameters`` and ``state`` in place after each step.

@@ -191,6 +191,7 @@ class Replica:
         net.start(images.train.spread)
         self._parameters: list[Tensor] = list(net.parameters())
         self._state = config.optimizer.start(self._parameters)
+        self._state |= config.optimizer.start_averaging(self._parameters)
         self._statistics = LayerStatistics(net) if config.layer_statistics else None
 
     def epoch(
