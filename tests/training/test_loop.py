@@ -650,7 +650,7 @@ def test_a_run_ends_with_the_slow_weights(monkeypatch: pytest.MonkeyPatch) -> No
         slow[:] = [tensor.clone() for tensor in state.get("slow", [])]
 
     monkeypatch.setattr(Sgd, "average", spy)
-    lookahead = {"every": 2, "decay": 0.8, "power": 3}
+    lookahead = {"every": 4, "decay": 0.8, "power": 3}  # of 6 steps
     model, _ = trained(optimizer={"name": "sgd", "lookahead": lookahead}, lr=0.05)
     parameters = [model.weights[0][name] for name, _ in network().named_parameters()]
     assert all(map(torch.equal, parameters, slow))
