@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainlab.initializers import (
+    Dirac,
     Gaussian,
     KaimingNormal,
     KaimingUniform,
@@ -98,3 +99,16 @@ def test_weights_are_torchs_to_the_bit(ours: _Initializer, torchs: Callable[[Ten
 def test_a_standard_deviation_is_above_zero(std: Any) -> None:
     with pytest.raises(ValueError, match="std"):
         Gaussian.model_validate({"name": "gaussian", "std": std})
+
+
+def test_dirac_copies_each_input_once_and_leaves_the_rest_to_torch() -> None:
+    wide, narrow, linear = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 3, 3, padding=1), nn.Linear(7, 9)
+    torch.manual_seed(0)
+    Dirac(name="dirac").apply(nn.Sequential(wide, narrow, linear))
+    images = torch.randn(2, 5, 6, 6)
+    assert torch.equal(wide(images[:, :3])[:, :3], images[:, :3])
+    assert torch.equal(narrow(images), images[:, :3])
+    torch.manual_seed(0)
+    first, _, last = nn.Conv2d(3, 5, 3, bias=False), nn.Conv2d(5, 3, 3, bias=False), nn.Linear(7, 9, bias=False)
+    assert torch.equal(wide.weight[3:], first.weight[3:])
+    assert torch.equal(linear.weight, last.weight)

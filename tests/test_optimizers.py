@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainlab.optimizers import Adagrad, Adam, AdamW, RMSprop, Sgd
+from trainlab.optimizers import Adagrad, Adam, AdamW, Muon, RMSprop, Sgd, SgdW, orthogonalized
 
 ADAM: dict[str, Any] = {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}
 TORCHS: dict[str, Any] = {"betas": (0.8, 0.95), "eps": 1e-3, "fused": True}
@@ -110,3 +110,98 @@ def test_adagrad_reads_no_number_from_a_gpu(decay: float) -> None:
     for _ in range(2):
         optimizer.step(parameters, [torch.zeros_like(p) for p in parameters], state, 0.1)
     assert [float(count) for count in state["steps"]] == [2, 2]
+
+
+def random_tensors(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+SHAPES = [(6, 2, 3, 3), (5, 3), (7,)]  # a convolution, a linear layer, a bias
+
+
+def test_sgdw_is_torchs_nesterov_after_the_decay() -> None:
+    mine, reference = random_tensors(0, *SHAPES), random_tensors(0, *SHAPES)
+    ours = SgdW(name="sgdw", momentum=0.85, bias_rate=64.0, weight_decay=0.01)
+    groups: list[dict[str, Any]] = [{"params": reference[:2]}, {"params": reference[2:]}]
+    theirs = torch.optim.SGD(groups, 1.0, momentum=0.85, nesterov=True)
+    state = ours.start(mine)
+    for step in range(6):
+        lr, gradients = 0.1 / (step + 1), random_tensors(step + 1, *SHAPES)
+        ours.step(mine, gradients, state, lr)
+        for p, g in zip(reference, gradients, strict=True):
+            p.mul_(1 - lr * 0.01)
+            p.grad = g
+        theirs.param_groups[0]["lr"], theirs.param_groups[1]["lr"] = lr, 64 * lr
+        theirs.step()
+        torch.testing.assert_close(mine, reference)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (1, 7), (16, 16)], ids=str)
+@pytest.mark.parametrize("iterations", [1, 3, 5])
+def test_newton_schulz_maps_the_singular_values(shape: tuple[int, int], iterations: int) -> None:
+    matrix = random_tensors(0, shape)[0].double()
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    values = values / values.norm()
+    for _ in range(iterations):
+        values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+    result = orthogonalized(matrix, iterations)
+    torch.testing.assert_close(result, left @ values.diag() @ right, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(orthogonalized(matrix.float(), iterations).double(), result, atol=1e-4, rtol=1e-3)
+
+
+def test_five_iterations_bring_singular_values_near_1() -> None:
+    values = torch.linalg.svdvals(orthogonalized(random_tensors(0, (20, 60))[0], 5))
+    assert 0.65 < float(values.min()) <= float(values.max()) < 1.25
+    assert not orthogonalized(torch.zeros(3, 4), 5).any()
+
+
+def test_muon_steps_along_the_orthogonalized_momentum() -> None:
+    mine, reference = random_tensors(0, *SHAPES), [t.double() for t in random_tensors(0, *SHAPES)]
+    ours = Muon(
+        name="muon", momentum=0.6, iterations=3, other_momentum=0.85, linear_rate=7.0, bias_rate=40.0, weight_decay=0.1
+    )
+    state = ours.start(mine)
+    buffers = [torch.zeros_like(t) for t in reference]
+    for step in range(6):
+        lr, gradients = 0.02 / (step + 1), random_tensors(step + 1, *SHAPES)
+        ours.step(mine, gradients, state, lr)
+        for p, g, buffer, momentum, rate in zip(
+            reference, gradients, buffers, (0.6, 0.85, 0.85), (1, 7, 40), strict=True
+        ):
+            p.mul_(1 - lr * 0.1)
+            buffer.mul_(momentum).add_(g)
+            update = g + momentum * buffer
+            if p.dim() > 2:
+                left, values, right = torch.linalg.svd(update.flatten(1), full_matrices=False)
+                values = values / values.norm()
+                for _ in range(3):
+                    values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+                update = (left @ values.diag() @ right).view(p.shape)
+            p.sub_(update, alpha=lr * rate)
+        torch.testing.assert_close(mine, [t.float() for t in reference], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("power", [0.0, 3.0])
+def test_lookahead_is_a_loop_in_words(power: float) -> None:
+    lookahead = {"every": 3, "decay": 0.8, "power": power}
+    ours = Sgd.model_validate({"name": "sgd", "momentum": 0.9, "lookahead": lookahead})
+    plain = Sgd(name="sgd", momentum=0.9)
+    mine, fast = random_tensors(0, *SHAPES), random_tensors(0, *SHAPES)
+    state, theirs = ours.start(mine) | ours.start_averaging(mine), plain.start(fast) | plain.start_averaging(fast)
+    slow: list[torch.Tensor] = []
+    for step in range(1, 12):
+        gradients = random_tensors(step, *SHAPES)
+        ours.step(mine, gradients, state, 0.1)
+        ours.average(mine, state, step / 11)
+        plain.step(fast, gradients, theirs, 0.1)
+        plain.average(fast, theirs, step / 11)
+        if step == 3:
+            slow = [t.clone() for t in fast]
+        if step in (6, 9, 11):
+            share = 0.8 * (step / 11) ** power
+            slow = [share * s + (1 - share) * f for s, f in zip(slow, fast, strict=True)]
+            fast = [s.clone() for s in slow]
+        torch.testing.assert_close(mine, fast)
+    assert all(isinstance(t, torch.Tensor) for tensors in state.values() for t in tensors)
+    assert {len(tensors) for tensors in state.values()} == {3}

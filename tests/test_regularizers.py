@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainlab.optimizers import Sgd
-from trainlab.regularizers import L1, ElasticNet, MaxNorm
+from trainlab.regularizers import L1, ElasticNet, FilterNorm, MaxNorm
 
 PENALTIES = [
     (L1(name="l1", strength=0.3), lambda w: 0.3 * w.abs().sum()),
@@ -116,3 +116,13 @@ def test_max_norm_adds_no_gradient() -> None:
 def test_parameters_must_be_above_zero(regularizer: Any, fields: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         regularizer(**fields)
+
+
+def test_filter_norm_sets_the_norm_of_convolutions_alone() -> None:
+    parameters = some((6, 3, 2, 2), (5, 4), (7,))
+    before = [p.clone() for p in parameters]
+    FilterNorm(name="filter_norm").constrain(parameters)
+    assert float(parameters[0].norm()) == pytest.approx(6**0.5)
+    torch.testing.assert_close(parameters[0] / before[0], torch.full_like(before[0], 6**0.5) / before[0].norm())
+    assert torch.equal(parameters[1], before[1])
+    assert torch.equal(parameters[2], before[2])

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
-from trainlab.schedules import Constant, Cosine, Exponential, Milestones, OneCycle, Step
+from trainlab.schedules import Constant, Cosine, Exponential, Milestones, OneCycle, Step, Triangular
 
 
 @pytest.mark.parametrize(
@@ -119,3 +120,24 @@ def test_wrong_milestones_are_refused(after: list[int], factors: list[float], me
 
 def test_factors_of_milestones_can_be_integers() -> None:
     assert Milestones(name="milestones", after=[1], factors=[2]).factor(1, 2) == 2
+
+
+@given(st.floats(0.01, 1), st.floats(0, 0.99), st.floats(0, 1), st.integers(1, 60))
+def test_a_triangle_is_two_straight_lines(start: float, peak: float, end: float, epochs: int) -> None:
+    schedule = Triangular(name="triangular", start=start, peak=peak, end=end)
+    corners = ([0, peak, 1], [start, 1, end]) if peak else ([0, 1], [1, end])
+    for step in range(50):
+        assert schedule.factor(step / 50 * epochs, epochs) == pytest.approx(np.interp(step / 50, *corners), abs=1e-9)
+
+
+def test_a_triangle_is_torchs_pair_of_linear_schedules() -> None:
+    lr, total, rising = 0.5, 40, 10
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr)
+    up = lr_scheduler.LinearLR(optimizer, 0.2, 1, rising)
+    down = lr_scheduler.LinearLR(optimizer, 1, 0.07, total - rising)
+    scheduler = lr_scheduler.SequentialLR(optimizer, [up, down], [rising])
+    schedule = Triangular(name="triangular", start=0.2, peak=rising / total, end=0.07)
+    for step in range(total):
+        assert lr * schedule.factor(step / 10, total // 10) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()

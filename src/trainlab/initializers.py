@@ -3,6 +3,7 @@
 A model without an initializer keeps torch's own initial weights.
 """
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -119,4 +120,25 @@ class Gaussian(_Initializer):
         nn.init.normal_(weight, std=self.std)
 
 
-Initializer = one_of(Gaussian, KaimingNormal, KaimingUniform, LecunNormal, XavierNormal, XavierUniform)
+class Dirac(_Initializer):
+    """Filters that copy their input, as far as there are inputs, and torch's own initial weights for everything else.
+
+    In a convolution with i inputs, filter n < i is 1 at the centre of channel n and 0 elsewhere. A stack of such layers
+    passes its input on, as the skip connections of a residual network do.
+
+    References
+    ----------
+    Zagoruyko and Komodakis 2017, *DiracNets*; for part of the filters: Jordan 2024, *94% on CIFAR-10 in 3.29 Seconds on a
+    Single GPU*, section 3.3.
+    """
+
+    name: Literal["dirac"]
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill a weight of shape ``[outputs, inputs, ...]`` in place."""
+        nn.init.kaiming_uniform_(weight, a=math.sqrt(5))  # what torch's own layers do
+        if weight.dim() > 2:
+            nn.init.dirac_(weight[: weight.shape[1]])
+
+
+Initializer = one_of(Dirac, Gaussian, KaimingNormal, KaimingUniform, LecunNormal, XavierNormal, XavierUniform)

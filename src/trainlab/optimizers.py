@@ -14,9 +14,54 @@ from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
-from trainlab.component import Component, one_of
+from trainlab.component import Component, Strict, one_of
 
 State = dict[str, list[Tensor]]
+
+
+class Lookahead(Strict):
+    """Slow weights that follow the optimizer's: every few steps both meet between the two.
+
+    The slow weights keep a share of decay · (fraction of training done)**power and take the rest from the optimizer's
+    weights, which continue from there. They start as the weights after the first few steps, and training ends with them.
+
+    Parameters
+    ----------
+    every
+        Steps between two meetings, ≥ 1.
+    decay
+        Share of the slow weights that is kept at the end of training, in [0, 1).
+    power
+        Exponent of its growth, ≥ 0; 0 for a constant share.
+
+    References
+    ----------
+    Zhang et al. 2019, *Lookahead Optimizer: k Steps Forward, 1 Step Back*, algorithm 1, with α = 1 − share. The growing
+    share: Jordan 2024, *94% on CIFAR-10 in 3.29 Seconds on a Single GPU*, section 3.4.
+    """
+
+    every: int = Field(ge=1)
+    decay: float = Field(ge=0, lt=1)
+    power: float = Field(ge=0)
+
+    def start(self, parameters: list[Tensor]) -> State:
+        """Return the slow weights, and how many steps were done: one number per parameter, as the rest of the state."""
+        return {
+            "slow": [torch.zeros_like(p) for p in parameters],
+            "lookahead_steps": [torch.zeros(()) for _ in parameters],  # on the CPU, because each step reads it
+        }
+
+    @torch.no_grad()
+    def average(self, parameters: list[Tensor], state: State, done: float) -> None:
+        """Update ``parameters``, and the slow weights and the number of steps in ``state``, in place."""
+        slow, counters = state["slow"], state["lookahead_steps"]
+        torch._foreach_add_(counters, 1)
+        steps = int(counters[0])
+        if steps % self.every and done < 1:
+            return
+        share = self.decay * done**self.power if steps > self.every else 0
+        torch._foreach_lerp_(slow, parameters, 1 - share)
+        torch._foreach_copy_(parameters, slow)
 
 
 class _Optimizer(Component):
@@ -26,9 +71,12 @@ class _Optimizer(Component):
     ----------
     weight_decay
         Strength of the decay, ≥ 0; each optimizer says how it is applied.
+    lookahead
+        Averaging of the weights over steps; none for no averaging.
     """
 
     weight_decay: float = Field(default=0, ge=0)
+    lookahead: Lookahead | None = None
 
     def start(self, parameters: list[Tensor]) -> State:
         """Return the state before the first step: lists of tensors, one per parameter."""
@@ -37,6 +85,23 @@ class _Optimizer(Component):
     def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
         """Update ``parameters`` and ``state`` in place; ``gradients`` are not changed."""
         raise NotImplementedError
+
+    def start_averaging(self, parameters: list[Tensor]) -> State:
+        """Return the state of :class:`Lookahead`, if there is any, beside that of the steps."""
+        return self.lookahead.start(parameters) if self.lookahead else {}
+
+    def average(self, parameters: list[Tensor], state: State, done: float) -> None:
+        """Apply :class:`Lookahead`, if there is any, to ``parameters`` and ``state`` in place after each step.
+
+        Parameters
+        ----------
+        parameters, state
+            As for :meth:`step`.
+        done
+            Fraction of training done, in (0, 1]; 1 after the last step.
+        """
+        if self.lookahead:
+            self.lookahead.average(parameters, state, done)
 
 
 class Sgd(_Optimizer):
@@ -78,6 +143,145 @@ class Sgd(_Optimizer):
             nesterov=self.nesterov,
             maximize=False,
         )
+
+
+class SgdW(_Optimizer):
+    """Nesterov SGD with decoupled `weight_decay` and a rate of its own for biases.
+
+    Each step multiplies all parameters by 1 − lr · weight_decay. Biases are the parameters with one dimension: those of
+    layers, and the shifts and scales of a normalization. Their rate does not change their decay.
+
+    Parameters
+    ----------
+    momentum
+        Factor of the previous update, in [0, 1).
+    bias_rate
+        Factor of the rate of biases, > 0.
+
+    References
+    ----------
+    Loshchilov and Hutter 2019, *Decoupled Weight Decay Regularization*, algorithm 1. Nesterov's momentum: Sutskever et al.
+    2013. Rate of biases: Jordan 2024, *94% on CIFAR-10 in 3.29 Seconds on a Single GPU*, section 3.4, from hlb-CIFAR10.
+    """
+
+    name: Literal["sgdw"]
+    momentum: float = Field(ge=0, lt=1)
+    bias_rate: float = Field(gt=0)
+
+    def start(self, parameters: list[Tensor]) -> State:
+        """Return the buffers of the momentum."""
+        return {"momentum": [torch.zeros_like(p) for p in parameters]}
+
+    @torch.no_grad()
+    def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        """Update ``parameters`` and ``state`` in place."""
+        if self.weight_decay:
+            torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
+        columns = parameters, gradients, state["momentum"]
+        for biases in (False, True):
+            group = [
+                [t for t, p in zip(column, parameters, strict=True) if (p.dim() == 1) is biases] for column in columns
+            ]
+            _nesterov(*group, lr=lr * (self.bias_rate if biases else 1), momentum=self.momentum)
+
+
+class Muon(_Optimizer):
+    """Muon: steps of orthogonalized momentum for the filters of convolutions, Nesterov SGD for everything else.
+
+    The momentum of a convolution, as a matrix with one row per filter, is replaced by the nearest matrix with orthogonal
+    rows (or columns), approximately: all directions of a filter bank then learn at the same rate. Each step multiplies
+    all parameters by 1 − lr · `weight_decay`.
+
+    Parameters
+    ----------
+    momentum
+        Factor of the previous update of the filters, in [0, 1); Nesterov's.
+    iterations
+        Newton–Schulz iterations per step, ≥ 1.
+    other_momentum
+        Factor of the previous update of everything else, in [0, 1); Nesterov's.
+    linear_rate, bias_rate
+        Factors of the rate of linear layers' weights and of biases (all parameters with one dimension), > 0.
+
+    References
+    ----------
+    Jordan et al. 2024, *Muon: An Optimizer for Hidden Layers in Neural Networks*.
+    """
+
+    name: Literal["muon"]
+    momentum: float = Field(ge=0, lt=1)
+    iterations: int = Field(ge=1)
+    other_momentum: float = Field(ge=0, lt=1)
+    linear_rate: float = Field(gt=0)
+    bias_rate: float = Field(gt=0)
+
+    def start(self, parameters: list[Tensor]) -> State:
+        """Return the buffers of the momentum."""
+        return {"momentum": [torch.zeros_like(p) for p in parameters]}
+
+    @torch.no_grad()
+    def step(self, parameters: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> None:
+        """Update ``parameters`` and ``state`` in place."""
+        if self.weight_decay:
+            torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
+        columns = parameters, gradients, state["momentum"]
+        for dimensions, rate in ((1, self.bias_rate), (2, self.linear_rate)):
+            group = [
+                [t for t, p in zip(column, parameters, strict=True) if p.dim() == dimensions] for column in columns
+            ]
+            _nesterov(*group, lr=lr * rate, momentum=self.other_momentum)
+        for parameter, gradient, buffer in zip(*columns, strict=True):
+            if parameter.dim() > 2:
+                buffer.mul_(self.momentum).add_(gradient)
+                update = orthogonalized(torch.add(gradient, buffer, alpha=self.momentum).flatten(1), self.iterations)
+                parameter.sub_(update.view(parameter.shape), alpha=lr)
+
+
+def _nesterov(
+    parameters: list[Tensor], gradients: list[Tensor], buffers: list[Tensor], *, lr: float, momentum: float
+) -> None:
+    if not parameters:
+        return
+    sgd(
+        parameters,
+        gradients,
+        list[Tensor | None](buffers),
+        fused=True,
+        weight_decay=0,
+        momentum=momentum,
+        lr=lr,
+        dampening=0,
+        nesterov=True,
+        maximize=False,
+    )
+
+
+def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:
+    """Return the matrix with its singular values moved towards 1, by Newton–Schulz iterations.
+
+    The matrix is divided by its Frobenius norm; each iteration then maps each singular value s to a·s + b·s³ + c·s⁵ and keeps
+    the singular vectors. The coefficients are those of the paper: small values grow quickly, and large ones end between 0.7
+    and 1.2.
+
+    Parameters
+    ----------
+    matrix
+        ``[rows, columns]``.
+    iterations
+        ≥ 1; 5 bring all singular values above 0.01 of the norm into this range.
+
+    References
+    ----------
+    Jordan et al. 2024, *Muon: An Optimizer for Hidden Layers in Neural Networks*, section "Newton-Schulz iteration".
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    if matrix.shape[0] > matrix.shape[1]:  # the squares are smaller the other way round
+        return orthogonalized(matrix.T, iterations).T
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
+    for _ in range(iterations):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x
 
 
 class _AdamFamily(_Optimizer):
@@ -245,4 +449,4 @@ class RMSprop(_Optimizer):
         )
 
 
-Optimizer = one_of(Adagrad, Adam, AdamW, RMSprop, Sgd)
+Optimizer = one_of(Adagrad, Adam, AdamW, Muon, RMSprop, Sgd, SgdW)

@@ -95,9 +95,30 @@ class MaxNorm(_Regularizer):
             weight.renorm_(2, 0, self.limit)
 
 
+class FilterNorm(_Regularizer):
+    """Scale the weights of each convolution to a norm of the root of its number of filters.
+
+    For convolutions that a batch normalization follows: it cancels the scale, which then only sets the size of a step
+    relative to the weights. Other weights are unchanged.
+
+    References
+    ----------
+    cifar10-airbench, ``airbench94_muon.py``, which scales before each step.
+    """
+
+    name: Literal["filter_norm"]
+
+    @torch.no_grad()
+    def constrain(self, parameters: list[Tensor]) -> None:
+        """Scale convolutions in place."""
+        for weight in parameters:
+            if weight.dim() > 2:
+                weight.mul_(len(weight) ** 0.5 / weight.norm())
+
+
 def _weights(tensors: list[Tensor]) -> list[Tensor]:
     """Return the tensors of weights, out of all parameters or out of all gradients."""
     return [tensor for tensor in tensors if tensor.dim() >= 2]
 
 
-Regularizer = one_of(L1, ElasticNet, MaxNorm)
+Regularizer = one_of(L1, ElasticNet, FilterNorm, MaxNorm)

@@ -1,5 +1,7 @@
 """Augmentations, compared with a loop over images; distribution of their draws."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Generator
 
-from trainlab.data.augmentation import Crop, Cutout, Flip
+from trainlab.data.augmentation import AlternatingFlip, Crop, Cutout, Flip
 from trainlab.errors import UserError
 
-ALL = [Flip(name="flip"), Crop(name="crop", padding=4), Cutout(name="cutout", size=8)]
+ALL = [
+    AlternatingFlip(name="alternating_flip"),
+    Flip(name="flip"),
+    Crop(name="crop", padding=4),
+    Cutout(name="cutout", size=8),
+]
 
 
 def some(batch: int = 6, channels: int = 3, height: int = 9, width: int = 12) -> torch.Tensor:
@@ -21,6 +28,13 @@ def some(batch: int = 6, channels: int = 3, height: int = 9, width: int = 12) ->
 
 def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
+
+
+def applied(augmentation: Any, images: torch.Tensor, generator: Generator, epoch: int = 1) -> torch.Tensor:
+    """Return images as one batch of an epoch that they fill."""
+    own = augmentation.start(len(images), generator=generator)
+    changed: torch.Tensor = augmentation.apply(images, generator=generator, own=own, epoch=epoch)
+    return changed
 
 
 def flipped(image: np.ndarray, flip: bool) -> np.ndarray:
@@ -43,7 +57,17 @@ def test_flip_equals_a_loop_over_images() -> None:
     draws = Flip(name="flip").draw(some(20).shape, generator=seeded())
     assert 0 < draws["flip"].sum() < 20
     expected = [flipped(image, flip) for image, flip in zip(some(20).numpy(), draws["flip"].tolist(), strict=True)]
-    np.testing.assert_array_equal(Flip(name="flip").apply(some(20), generator=seeded()).numpy(), expected)
+    np.testing.assert_array_equal(applied(Flip(name="flip"), some(20), seeded()).numpy(), expected)
+
+
+def test_alternating_flip_mirrors_each_image_in_every_other_epoch() -> None:
+    images, flip = some(20), AlternatingFlip(name="alternating_flip")
+    odd, even, third = (applied(flip, images, seeded(), epoch) for epoch in (1, 2, 3))
+    coins = flip.start(20, generator=seeded())["flip"].tolist()
+    assert 0 < sum(coins) < 20
+    np.testing.assert_array_equal(odd.numpy(), list(map(flipped, images.numpy(), coins)))
+    assert torch.equal(even, odd.flip(3))
+    assert torch.equal(third, odd)
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(9, 13), st.integers(9, 13), st.integers(0, 2**31))
@@ -52,7 +76,7 @@ def test_crop_equals_a_loop_over_images(padding: int, channels: int, height: int
     draws = crop.draw(images.shape, generator=seeded(seed))
     corners = zip(images.numpy(), draws["top"].tolist(), draws["left"].tolist(), strict=True)
     expected = [cropped(image, top, left, padding) for image, top, left in corners]
-    np.testing.assert_array_equal(crop.apply(images, generator=seeded(seed)).numpy(), expected)
+    np.testing.assert_array_equal(applied(crop, images, seeded(seed)).numpy(), expected)
 
 
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 13), st.integers(1, 13), st.integers(0, 2**31))
@@ -61,12 +85,17 @@ def test_cutout_equals_a_loop_over_images(size: int, channels: int, height: int,
     draws = cutout.draw(images.shape, generator=seeded(seed))
     centres = zip(images.numpy(), draws["row"].tolist(), draws["column"].tolist(), strict=True)
     expected = [cut_out(image, row, column, size) for image, row, column in centres]
-    np.testing.assert_array_equal(cutout.apply(images, generator=seeded(seed)).numpy(), expected)
+    np.testing.assert_array_equal(applied(cutout, images, seeded(seed)).numpy(), expected)
 
 
 def test_half_of_the_images_are_flipped() -> None:
     flip = Flip(name="flip").draw(torch.Size([10000, 3, 2, 2]), generator=seeded())["flip"]
     assert stats.binomtest(int(flip.sum()), 10000, 0.5).pvalue > 1e-3
+
+
+def test_half_of_the_images_are_flipped_in_odd_epochs() -> None:
+    coins = AlternatingFlip(name="alternating_flip").start(10000, generator=seeded())["flip"]
+    assert stats.binomtest(int(coins.sum()), 10000, 0.5).pvalue > 1e-3
 
 
 def test_shifts_are_equally_likely() -> None:
@@ -87,10 +116,10 @@ def test_pixels_are_equally_likely_centres() -> None:
 @pytest.mark.parametrize("batch", [1, 6])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_memory_is_channels_last_and_the_given_images_are_unchanged(
-    augmentation: Flip | Crop | Cutout, batch: int, channels: int
+    augmentation: Any, batch: int, channels: int
 ) -> None:
     images = some(batch, channels)
-    changed = augmentation.apply(images, generator=seeded())
+    changed = applied(augmentation, images, seeded())
     assert changed.shape == images.shape
     assert changed.dtype == images.dtype
     assert changed.is_contiguous(memory_format=torch.channels_last)
@@ -98,19 +127,19 @@ def test_memory_is_channels_last_and_the_given_images_are_unchanged(
 
 
 @pytest.mark.parametrize("augmentation", ALL, ids=lambda a: a.name)
-def test_the_result_depends_on_the_seed_only(augmentation: Flip | Crop | Cutout) -> None:
+def test_the_result_depends_on_the_seed_only(augmentation: Any) -> None:
     images = some(64)
-    once, again, other = (augmentation.apply(images, generator=seeded(seed)) for seed in (1, 1, 2))
+    once, again, other = (applied(augmentation, images, seeded(seed)) for seed in (1, 1, 2))
     assert once.numpy().tobytes() == again.numpy().tobytes()
     assert not torch.equal(once, other)
 
 
 def test_one_generator_gives_each_batch_different_draws() -> None:
     generator = seeded()
-    first, second = (ALL[1].apply(some(64), generator=generator) for _ in range(2))
+    first, second = (applied(ALL[2], some(64), generator) for _ in range(2))
     assert not torch.equal(first, second)
 
 
 def test_padding_of_the_image_size_or_more_is_an_error() -> None:
     with pytest.raises(UserError, match=r"padding is 9; for images of 9×12 pixels it must be at most 8$"):
-        Crop(name="crop", padding=9).apply(some(), generator=seeded())
+        applied(Crop(name="crop", padding=9), some(), seeded())

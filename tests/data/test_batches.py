@@ -42,3 +42,10 @@ def test_a_constant_channel_becomes_zero() -> None:
     constant = Dataset(images, np.zeros(4, dtype=np.int64), ["a", "b"], [0.2], [0.0], images[0] / np.float32(255))
     batch, _ = Batches(constant, inputs="standardized", device=CPU).slice(0, 4)
     np.testing.assert_allclose(batch.numpy(), 0, atol=1e-6)
+
+
+def test_a_spread_covers_all_images() -> None:
+    images = dataset(10)
+    batches = Batches(images, inputs="raw", device=CPU)
+    for count, positions in ((3, [0, 3, 6]), (10, range(10)), (99, range(10)), (1, [0])):
+        np.testing.assert_allclose(batches.spread(count).numpy(), images.images[list(positions)] / 255, rtol=1e-6)

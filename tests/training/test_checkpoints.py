@@ -59,6 +59,16 @@ RUNS: list[dict[str, Any]] = [
     {"objective": {"name": "policy_gradient", "entropy_weight": 0.04, "baseline": True}},
     {"objective": {"name": "sampled_softmax", "n_samples": 2}, "schedule": {"name": "exponential", "gamma": 0.8}},
     {"layer_statistics": True, "validation": 0.2},
+    {
+        "model": {"name": "record_cnn", "widths": [4], "output_scale": 1.0, "norm_memory": 0.6, "whitening_eps": 1e-3},
+        "optimizer": {
+            "name": "sgdw",
+            "momentum": 0.8,
+            "bias_rate": 4.0,
+            "lookahead": {"every": 2, "decay": 0.8, "power": 1.0},
+        },
+        "augmentation": ["alternating_flip"],
+    },
     *({"model": SMALL, "optimizer": optimizer} for optimizer in choices("optimizer")),
 ]
 

@@ -146,6 +146,10 @@ MODELS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["block1.0", "block2.0", "conv"],
     ),
     "convnet with batch norm": ({**CONVNET, "batch_norm": True}, ["block1.0", "block1.1", "block2.1"]),
+    "record_cnn": (
+        {"name": "record_cnn", "widths": [4, 6], "output_scale": 1.0, "norm_memory": 0.6},
+        ["first", "block1.conv1", "block2.conv2", "head"],
+    ),
     "resnet18": ({"name": "resnet18", "stem_stride": 2}, ["conv1", "layer4.1.bn2"]),
 }
 

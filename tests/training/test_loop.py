@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from small import PARAMS, data, dataset, run_config, scored
 from trainlab.config import resolve
-from trainlab.data.augmentation import Flip
+from trainlab.data.augmentation import AlternatingFlip, Flip
 from trainlab.data.batches import Batches
 from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.models.base import Network
+from trainlab.models.record_cnn import whitening_filters
 from trainlab.objectives.sampled_softmax import SampledSoftmax
 from trainlab.objectives.value_function import ValueFunction
 from trainlab.optimizers import Sgd
@@ -596,3 +597,60 @@ def test_the_record_describes_where_training_ran() -> None:
         "torch": torch.__version__,
         "precision": "bfloat16",
     }
+
+
+# Hooks of components
+
+
+def test_a_network_sees_training_images_before_the_first_step() -> None:
+    record = {"name": "record_cnn", "widths": [4], "output_scale": 0.1, "norm_memory": 0.6, "whitening_eps": 1e-3}
+    model, _ = trained(model=record, epochs=1)
+    batches = Batches(dataset(), inputs="standardized", device=torch.device("cpu"))
+    expected = whitening_filters(batches.slice(0, 40)[0], 1e-3)
+    torch.testing.assert_close(model.weights[0]["first.weight"], expected)
+    assert same(train(run_config(model=record, epochs=1), data()).weights[0], model.weights[0])
+
+
+def test_an_image_alternates_between_epochs_whatever_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Tensor] = []
+    apply = AlternatingFlip.apply
+
+    def spy(self: AlternatingFlip, images: Tensor, **own: Any) -> Tensor:
+        changed = apply(self, images, **own)
+        shown.append((changed != images).flatten(1).any(1))
+        return changed
+
+    monkeypatch.setattr(AlternatingFlip, "apply", spy)
+    trained(augmentation=["alternating_flip"], epochs=4)
+    flips = []
+    for epoch, order in enumerate(orders(40, 4)):
+        flip = torch.empty(40, dtype=torch.bool)
+        flip[order] = torch.cat(shown[3 * epoch : 3 * epoch + 3])
+        flips.append(flip)
+    assert 0 < int(flips[0].sum()) < 40
+    assert torch.equal(flips[1], ~flips[0])
+    assert torch.equal(flips[2], flips[0])
+    assert torch.equal(flips[3], ~flips[0])
+
+
+def test_averaging_follows_each_step_with_the_fraction_of_training_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[float] = []
+    monkeypatch.setattr(Sgd, "average", lambda self, parameters, state, fraction: done.append(fraction))
+    trained(optimizer={"name": "sgd"}, epochs=3)
+    assert done == pytest.approx([step / 9 for step in range(1, 10)])
+    assert done[-1] == 1
+
+
+def test_a_run_ends_with_the_slow_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow: list[Tensor] = []
+    average = Sgd.average
+
+    def spy(self: Sgd, parameters: list[Tensor], state: Any, fraction: float) -> None:
+        average(self, parameters, state, fraction)
+        slow[:] = [tensor.clone() for tensor in state.get("slow", [])]
+
+    monkeypatch.setattr(Sgd, "average", spy)
+    lookahead = {"every": 4, "decay": 0.8, "power": 3}  # of 6 steps
+    model, _ = trained(optimizer={"name": "sgd", "lookahead": lookahead}, lr=0.05)
+    parameters = [model.weights[0][name] for name, _ in network().named_parameters()]
+    assert all(map(torch.equal, parameters, slow))

@@ -301,3 +301,11 @@ def test_a_model_of_another_run_is_refused(own: dict[str, Any], differs: str, sm
     )  # adopted, see CONTRIBUTING.md
     with pytest.raises(UserError, match=rf"it differs in {differs}\): run `dvc repro train@"):
         model_file.check_run(small, small.config.model_copy(update=own), path)
+
+
+def test_predictions_average_the_configured_views(model: TrainedModel) -> None:
+    viewed = dataclasses.replace(model, config=model.config.model_copy(update={"views": "mirrored"}))
+    mirrored = dataclasses.replace(scored(), images=np.ascontiguousarray(scored().images[:, :, :, ::-1]))
+    expected = (model.scores(scored()) + model.scores(mirrored)) / 2
+    np.testing.assert_allclose(viewed.scores(scored()), expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(viewed.scores(scored()), model.scores(scored()))

@@ -85,6 +85,9 @@ class RunConfig(Strict):
         Penalties and constraints in addition to the optimizer's `weight_decay`.
     layer_statistics
         Whether the history contains the gradient norm and the update/weight ratio of each layer.
+    views
+        Views of each image whose outputs a trained model averages to predict: empty for the image alone; `mirrored` for it
+        and its mirror image; `mirrored_and_shifted` also for both shifted by a pixel. The history is scored without them.
     teacher
         The run whose trained model a student learns from.
     code
@@ -111,6 +114,7 @@ class RunConfig(Strict):
     augmentation: list[Augmentation] = Field(default=[])
     regularizers: list[Regularizer] = Field(default=[])
     layer_statistics: bool = False
+    views: Literal["", "mirrored", "mirrored_and_shifted"] = ""
     teacher: NoName = ""
     code: str = ""
 

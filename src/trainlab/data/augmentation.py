@@ -19,7 +19,11 @@ Draws = dict[str, Tensor]
 class _Augmentation(Component):
     """Base class: draw the random numbers, then transform the images."""
 
-    def apply(self, images: Tensor, *, generator: Generator) -> Tensor:
+    def start(self, images: int, *, generator: Generator) -> Draws:
+        """Return what is drawn once, before the first epoch: tensors with one row per training image; by default none."""
+        return {}
+
+    def apply(self, images: Tensor, *, generator: Generator, own: Draws, epoch: int) -> Tensor:
         """Return randomly transformed images, channels last; ``images`` is not modified.
 
         Parameters
@@ -28,6 +32,10 @@ class _Augmentation(Component):
             ``[batch, channels, height, width]``, float, channels last.
         generator
             Source of the random draws, on the images' device.
+        own
+            What :meth:`start` drew for these images, one row per image.
+        epoch
+            Number of the epoch, from 1.
         """
         return self.change(images, self.draw(images.shape, generator=generator))
 
@@ -51,7 +59,29 @@ class Flip(_Augmentation):
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         """Return the images, mirrored where ``flip`` is true."""
-        return torch.where(draws["flip"][:, None, None, None], images.flip(3), images)
+        return _mirrored(images, draws["flip"])
+
+
+class AlternatingFlip(_Augmentation):
+    """Mirror each image left to right in every other epoch: half of the images in odd epochs, the others in even ones.
+
+    Which half is drawn before the first epoch. Two successive epochs show each image in both orientations, whereas random
+    flips show half of the images twice in the same one.
+
+    References
+    ----------
+    Jordan 2024, *94% on CIFAR-10 in 3.29 Seconds on a Single GPU*, section 3.6.
+    """
+
+    name: Literal["alternating_flip"]
+
+    def start(self, images: int, *, generator: Generator) -> Draws:
+        """Return ``flip``: whether to mirror each image in odd epochs, ``[images]``, bool."""
+        return {"flip": torch.rand(images, device=generator.device, generator=generator) < 0.5}
+
+    def apply(self, images: Tensor, *, generator: Generator, own: Draws, epoch: int) -> Tensor:
+        """Return the images, half of them mirrored; nothing is drawn."""
+        return _mirrored(images, own["flip"] if epoch % 2 else ~own["flip"])
 
 
 class Crop(_Augmentation):
@@ -142,6 +172,11 @@ class Cutout(_Augmentation):
         return (offset >= 0) & (offset < self.size)
 
 
+def _mirrored(images: Tensor, flip: Tensor) -> Tensor:
+    """Return the images, mirrored left to right where ``flip``, ``[batch]``, is true."""
+    return torch.where(flip[:, None, None, None], images.flip(3), images)
+
+
 def _below(limit: int, count: int, generator: Generator) -> Tensor:
     """Return ``count`` integers drawn uniformly from 0 to ``limit`` − 1."""
     return torch.randint(limit, (count,), device=generator.device, generator=generator)
@@ -152,4 +187,4 @@ def _reflected(position: Tensor, length: int) -> Tensor:
     return length - 1 - (length - 1 - position.abs()).abs()
 
 
-Augmentation = one_of(Flip, Crop, Cutout)
+Augmentation = one_of(Flip, Crop, Cutout, AlternatingFlip)

@@ -62,6 +62,11 @@ class Batches:
         """
         return self._images(self._rows.index_select(0, index)), self.labels.index_select(0, index)
 
+    def spread(self, count: int) -> Tensor:
+        """Return the images at ``count`` positions with the same distance, or all images if there are fewer."""
+        step = max(1, len(self) // count)
+        return self.take(torch.arange(0, len(self), step, device=self.labels.device)[:count])[0]
+
     def slice(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the images and labels at positions ``start`` to ``stop - 1``, as :meth:`take` does."""
         return self._images(self._rows[start:stop]), self.labels[start:stop]

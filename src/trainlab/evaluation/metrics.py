@@ -240,7 +240,8 @@ def training_record(trained: "TrainedModel") -> dict[str, Any]:
     dict
         ``training``: ``epochs``; ``subset``, the number of training images (None for all); ``validation``, the fraction
         of the training images that was held out (None for none); ``precision``, the one that was used, which may
-        differ from the configured one; ``trained_on``, the device in words; ``threads``; ``torch``, its version.
+        differ from the configured one; ``trained_on``, the device in words; ``threads``; ``torch``, its version;
+        ``views``, which views of each test image were averaged, if any.
         ``model``: see :func:`trainlab.evaluation.weights.count_weights`.
     """
     config, used = trained.config, trained.trained_on
@@ -253,6 +254,8 @@ def training_record(trained: "TrainedModel") -> dict[str, Any]:
         "threads": used["threads"],
         "torch": used["torch"],
     }
+    if config.views:
+        training["views"] = config.views
     return {"training": training, "model": count_weights(trained)}
 
 

@@ -1,5 +1,6 @@
 """The interface between a model and the training loop."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -23,6 +24,16 @@ class Network(nn.Module):
     """A network in two parts: ``features`` of the images, and ``head``, the last linear layer."""
 
     head: nn.Linear
+
+    def start(self, training_images: Callable[[int], Tensor]) -> None:
+        """Prepare the network before the first step of training; by default nothing is done.
+
+        Parameters
+        ----------
+        training_images
+            Returns up to so many training images, spread over all of them: ``[images, channels, height, width]``, normalized
+            and without augmentation.
+        """
 
     def features(self, images: Tensor) -> Tensor:
         """Return features ``[batch, head.in_features]`` of normalized images ``[batch, channels, height, width]``."""

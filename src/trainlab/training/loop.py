@@ -187,8 +187,11 @@ class Replica:
         self._order = _generator(seed, "order", torch.device("cpu"))
         self._draws = _generator(seed, "draws", self.device)
         self._augmentation = _generator(seed, "augmentation", self.device)
+        self._of_images = [a.start(len(images.train), generator=self._augmentation) for a in config.augmentation]
+        net.start(images.train.spread)
         self._parameters: list[Tensor] = list(net.parameters())
         self._state = config.optimizer.start(self._parameters)
+        self._state |= config.optimizer.start_averaging(self._parameters)
         self._statistics = LayerStatistics(net) if config.layer_statistics else None
 
     def epoch(
@@ -203,7 +206,9 @@ class Replica:
         batches = torch.split(order, config.batch_size)
         for step in range(sums.done, sums.steps):
             lr = config.lr * config.schedule.factor(number - 1 + step / sums.steps, config.epochs)
-            sums.add(lr, *self.step(batches[step], lr))
+            sums.add(lr, *self.step(batches[step], lr, number))
+            done = (number - 1 + (step + 1) / sums.steps) / config.epochs
+            config.optimizer.average(self._parameters, self._state, done)
             if sums.done % check_interval == 0 or sums.done == sums.steps:
                 self._check_finite(sums, max(0, sums.done - check_interval))
             if on_step:
@@ -265,7 +270,7 @@ class Replica:
             streams["gpu"] = torch.cuda.default_generators[self.device.index or torch.cuda.current_device()]
         return streams
 
-    def step(self, index: Tensor, lr: float) -> tuple[Tensor, Tensor, Logs]:
+    def step(self, index: Tensor, lr: float, epoch: int = 1) -> tuple[Tensor, Tensor, Logs]:
         """Update the weights once. Nothing here waits for the device.
 
         Parameters
@@ -274,6 +279,8 @@ class Replica:
             Positions of the batch in the training images, ``[batch]``, int64.
         lr
             Learning rate of this step.
+        epoch
+            Number of the epoch, from 1.
 
         Returns
         -------
@@ -286,8 +293,9 @@ class Replica:
         """
         objective = self.config.objective
         batch, labels = self.images.train.take(index)
-        for augmentation in self.config.augmentation:
-            batch = augmentation.apply(batch, generator=self._augmentation)
+        for augmentation, of_images in zip(self.config.augmentation, self._of_images, strict=True):
+            own = {name: rows.index_select(0, index) for name, rows in of_images.items()}
+            batch = augmentation.apply(batch, generator=self._augmentation, own=own, epoch=epoch)
         draws = objective.draw(len(labels), self.images.num_classes, generator=self._draws)
         draws |= {name: rows.index_select(0, index) for name, rows in self._extra.items()}
         outputs, loss, logs = self._forward(batch, labels, draws)

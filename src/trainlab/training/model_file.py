@@ -98,7 +98,7 @@ class TrainedModel:
             net = self.config.model.build(self.shape, objective.num_outputs(len(self.classes)))
             net.load_state_dict(weights)
             net = net.to(place, memory_format=torch.channels_last)
-            scores.append(objective.scores(outputs_of(net, batches)).cpu())
+            scores.append(objective.scores(outputs_of(net, batches, self.config.views)).cpu())
         return torch.stack(scores).numpy()
 
     def describe(self) -> str:
