@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from pages import PAGES, PROJECT, Block, blocks, read
@@ -148,6 +149,9 @@ def test_params_page_names_every_component_and_field(package: str) -> None:
     classes = [cls for cls in named_components() if package in cls.__module__.split(".")]
     [names] = ({get_args(cls.model_fields["name"].annotation)[0] for cls in classes},)
     fields = {field for cls in classes for field in cls.model_fields if field != "name"}
+    annotations = [info.annotation for cls in classes for info in cls.model_fields.values()]
+    blocks = [kind for annotation in annotations for kind in get_args(annotation) if isinstance(kind, type)]
+    fields |= {field for kind in blocks if issubclass(kind, BaseModel) for field in kind.model_fields}
     known = {"torch.nn"}
     assert documented("## Components")[COMPONENTS[package]] - known == names | fields
 
