@@ -8,10 +8,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check demo repro search queue studies quick test fuzz mutants lint docs bench lock clean
+.PHONY: help setup check demo repro search queue studies quick test test-faults fuzz mutants lint docs bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # `venv --clear` would empty the directory that a link points to, which may be another project's environment.
 $(SETUP): requirements.lock
@@ -56,10 +56,13 @@ search: check  ## search for good hyperparameters (search/params.yaml), about 40
 	dvc --cd search repro
 
 quick: $(SETUP)  ## run the tests that need no DVC and no training above a second
-	pytest -n 2 --dist loadgroup -q -m "not slow" --ignore tests/pipeline
+	pytest -n 2 --dist loadgroup -q -m "not slow and not faults" --ignore tests/pipeline
 
 test: $(SETUP)  ## run all tests, with the coverage of src/
-	pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	pytest -n 2 --dist loadgroup -m "not faults" --cov --cov-report=term:skip-covered
+
+test-faults: $(SETUP)  ## run the tests of kills, damaged files and attacks that take minutes
+	pytest -n 2 --dist loadgroup -q -m faults
 
 fuzz: $(SETUP)  ## run the property tests with fresh random examples, many more than `make test` has
 	pytest -n 2 -q -m hypothesis --hypothesis-profile=fuzz --ignore tests/pipeline

@@ -42,7 +42,7 @@ def main(
             run_resolve(repo, old / project.relative_to(root))
         adopted, refused = [], []
         for stage in repo.index.stages:
-            changed = [dep for dep in stage.deps if dep.hash_info and dep.exists and dep.workspace_status()]
+            changed = [dep for dep in stage.deps if dep.exists and dep.workspace_status()]
             problems = [problem for dep in changed for problem in other_changes(dep, root, old)]
             if not stage.deps or not any(dep.hash_info for dep in stage.deps):
                 continue  # it has never run

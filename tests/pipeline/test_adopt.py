@@ -25,6 +25,9 @@ def adopt(repo: Scratch) -> Result:
 def test_a_refactoring_is_adopted_without_models(clone: Scratch) -> None:
     clone.edit("src/trainlab/schedules.py", OLD, NEW)
     clone.append("stages/evaluate.py", "\n# A comment: the stage lists this file.\n")
+    clone.edit(
+        "dvc.yaml", "        - stages/evaluate.py\n", "        - stages/evaluate.py\n        - stages/train.py\n"
+    )  # a new one
     assert {"train@dropout_both", "evaluate@baseline"} <= outdated(clone)
     before = clone.path("dvc.lock").read_text()
     done = adopt(clone)

@@ -14,6 +14,7 @@ from small import PARAMS, data, run_config
 from training.schema_samples import choices
 from trainlab.config import RunConfig, resolve
 from trainlab.errors import Stopped
+from trainlab.training.history import History
 from trainlab.training.loop import Row, Step
 from trainlab.training.replicas import WORKERS, train
 
@@ -24,12 +25,11 @@ class Interrupted(Exception):
     """Something that ends a training at once, such as Ctrl-C."""
 
 
-def result(config: RunConfig, directory: Path, **arguments: Any) -> tuple[bytes, list[Row]]:
-    """Return the bytes of the model and the rows of the history."""
-    rows: list[Row] = []
-    train(config, data(), on_epoch=rows.append, **arguments).save(directory / "model")
-    rows.sort(key=lambda row: (row["replica"], row["epoch"]))
-    return (directory / "model").read_bytes(), rows
+def result(config: RunConfig, directory: Path, **arguments: Any) -> tuple[bytes, str]:
+    """Return the bytes of the model, and the text of the history."""
+    history = History(directory / "history.csv")
+    train(config, data(), on_epoch=history.add, **arguments).save(directory / "model")
+    return (directory / "model").read_bytes(), (directory / "history.csv").read_text()
 
 
 def at(count: int, act: Callable[[], None]) -> Callable[[Step], None]:

@@ -224,7 +224,7 @@ class Replica:
 
         Tensors are on the CPU; ``rows`` are the rows of the history so far.
         """
-        values: State = {"rows": list(self.rows)}
+        values: State = {"rows": [list(row.items()) for row in self.rows]}  # a stored mapping loses the order of its keys
         values |= {f"random.{name}": stream.get_state() for name, stream in self._streams().items()}
         values |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         values |= {
@@ -249,7 +249,7 @@ class Replica:
         LookupError, RuntimeError
             If it is not a state of this run.
         """
-        self.rows = state["rows"]
+        self.rows = [dict(row) for row in state["rows"]]
         for name, stream in self._streams().items():
             stream.set_state(state[f"random.{name}"])
         self.net.load_state_dict(_below("net", state))
