@@ -4,17 +4,19 @@ import fcntl
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 import torch
-from optuna import Study, Trial
+from optuna import Study
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from pandas import DataFrame
@@ -27,10 +29,10 @@ from trainlab.config.messages import explain
 from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.evaluation.metrics import evaluate
-from trainlab.search.params import Round, Search
+from trainlab.search.params import Fixed, Random, Grid, Round, Search
 from trainlab.search.space import Dimension, Value
 from trainlab.training import devices
-from trainlab.training.loop import Row, build
+from trainlab.training.loop import Row, Step, build
 from trainlab.training.progress import SearchProgress
 from trainlab.training.replicas import train
 
@@ -166,11 +168,59 @@ class Outcome:
         return sum(_seconds(trial) for sweep in self.sweeps for trial in sweep.trials)
 
 
-def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -> Outcome:
+class Workplace(Protocol):
+    """Where trials are trained.
+
+    Parameters
+    ----------
+    jobs
+        Number of trials that are trained at the same time, ≥ 1.
+    """
+
+    jobs: int
+
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call ``task(data, *arguments)``, :func:`measure` or :func:`finish`, with the images of the search.
+
+        The future raises what the task raised, or a :class:`UserError` if the task ended its process.
+        """
+
+
+class Here:
+    """This process: one trial at a time.
+
+    Parameters
+    ----------
+    data
+        The images of the search.
+    progress
+        Is told each step.
+    """
+
+    jobs = 1
+
+    def __init__(self, data: Data, progress: SearchProgress) -> None:
+        self._data, self._progress = data, progress
+
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call the task at once."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(task(self._data, *arguments, on_step=self._progress.step))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def run(
+    settings: Search, data: Data, storage: Path, progress: SearchProgress, workplace: Workplace | None = None
+) -> Outcome:
     """Run all rounds, then train and test the winner.
 
     A finished trial is stored at once and is not run again unless something changes that its result depends on. The
-    outcome is a function of the arguments, no matter how often the search was interrupted and resumed.
+    outcome is a function of the arguments, no matter how often the search was interrupted and resumed, and where and in
+    which order its trials were trained: only the number of trials at the same time matters, and only to a sampler or a
+    pruner that looks at other trials (:meth:`trainlab.search.params.Search.cohort`).
 
     Parameters
     ----------
@@ -182,6 +232,8 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
         Optuna's SQLite file; created if it is missing.
     progress
         Receives one line per trial.
+    workplace
+        Where trials are trained; by default :class:`Here`.
 
     Raises
     ------
@@ -192,7 +244,7 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
     _check(settings, data.train)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _opened(storage) as store:
-        work = _Work(settings, data.train, store, progress)
+        work = _Work(settings, data, store, progress, workplace or Here(data, progress))
         kept: dict[str, Value] = {}
         space: dict[str, Dimension] = dict(settings.space)
         sweeps: list[Sweep] = []
@@ -210,16 +262,19 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
                 if not moved:
                     break
             kept = {**kept, **values}
-        winner = work.winner(kept, found, best, data.test)
+        winner = work.winner(kept, found, best)
     return Outcome(sweeps, winner)
 
 
 class _Work:
     """The state that all rounds of one search share."""
 
-    def __init__(self, settings: Search, images: Dataset, store: RDBStorage, progress: SearchProgress) -> None:
-        self._settings, self._images, self._store, self._progress = settings, images, store, progress
-        self._pixels = hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
+    def __init__(
+        self, settings: Search, data: Data, store: RDBStorage, progress: SearchProgress, workplace: Workplace
+    ) -> None:
+        self._settings, self._data, self._store, self._progress = settings, data, store, progress
+        self._workplace = workplace
+        self._pixels = _digest(data.train)
         runs = [settings.run({key: end}) for key, dimension in settings.space.items() for end in dimension.ends()]
         self._code = _fingerprint(runs)
 
@@ -228,6 +283,7 @@ class _Work:
         settings, one = self._settings, self._settings.rounds[number - 1]
         others = {key: value for key, value in kept.items() if key not in space}
         own = {"epochs": one.epochs, "subset": one.subset, "validation": settings.validation, "code": self._code}
+        cohort = settings.cohort(self._workplace.jobs)
         content = {
             "run": settings.run(others, **own).to_dict(),
             "space": {key: range_.model_dump() for key, range_ in space.items()},
@@ -235,37 +291,46 @@ class _Work:
             "pruner": settings.pruner.model_dump() if settings.pruner else None,
             "seed": settings.seed,
             "judged_by": one.judged_by,
+            **({"cohort": cohort} if cohort and cohort > 1 else {}),
         }
         study = self._study(f"round {number}, move {move}", content)
-        study.pruner = settings.pruner.start(one.epochs) if settings.pruner else NopPruner()
-        done = min(len(_finished(study)), one.trials)
         sweep = Sweep(number, one, move, space, others, [])
-        self._announce(sweep, done)
+        finished = _finished(study)
+        self._announce(sweep, min(len(finished), one.trials))
+        pruner = settings.pruner.start(one.epochs) if settings.pruner else NopPruner()
         distributions = {key: range_.distribution() for key, range_ in space.items()}
-        while len(finished := _finished(study)) < one.trials:
-            sampler = settings.sampler.start(space, len(finished), (settings.seed, number, move))
-            if sampler is None:
-                break
-            study.sampler = sampler
-            killed = _killed(study, finished)
-            trial = study.ask(distributions)
-            self._progress.trial(f"{sweep.title} trial {len(finished) + 1}/{one.trials}", one.epochs)
-            try:
-                if killed >= MAX_KILLS:
-                    raise UserError(f"its process was killed {killed} times")
-                config = settings.run(sweep.values(_frozen(study, trial)), **own)
-                _train(study, trial, config, self._images, one.judged_by, self._progress)
-            except ValidationError as error:  # values that are valid on their own
-                _fail(study, trial, next(explain(error, RunConfig)))
-            except (
-                UserError,
-                torch.OutOfMemoryError,
-            ) as error:  # a loss that is not finite, or a batch that is too large
-                _fail(study, trial, str(error).splitlines()[0])
-            self._progress.say(_line(sweep, _frozen(study, trial), len(finished) + 1))
-        sweep.trials.extend(finished[: one.trials])
-        return sweep
-
+        running: dict[Future[FrozenTrial], tuple[int, int]] = {}  # place in the round and number in the study
+        places = iter(place for place in range(one.trials) if place not in finished)
+        place = next(places, None)
+        try:
+            while place is not None or running:
+                first = place // cohort * cohort if place is not None and cohort else 0
+                if place is None or len(running) == self._workplace.jobs or any(i not in finished for i in range(first)):
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        self._store_result(study, sweep, future, *running.pop(future))
+                    finished = _finished(study)
+                    continue
+                sampler = settings.sampler.start(space, place, (settings.seed, number, move))
+                if sampler is None:
+                    place, places = None, iter(())
+                    continue
+                known = [finished[i] for i in range(first)]
+                values = _memory(known, sampler=sampler).ask(distributions).params
+                killed = _killed(study, place)
+                study.sampler = Fixed(values)
+                trial = study.ask(distributions)
+                trial.set_user_attr("place", place)
+                self._progress.trial(f"{sweep.title} trial {place + 1}/{one.trials}", one.epochs)
+                try:
+                    if killed >= MAX_KILLS:
+                        raise UserError(KILLED)
+                    config = settings.run(sweep.values(study.trials[trial.number]), **own)
+                    future = self._workplace.submit(measure, config, one.judged_by, pruner, known)
+                except (ValidationError, UserError) as error:  # values that are valid on their own
+                    future = Future()
+                    future.set_exception(error)
+                running[future] = place, trial.number
+                place = next(places, None)
     def moved(self, sweep: Sweep, best: Mapping[str, Value]) -> dict[str, Dimension]:
         """Return the moved ranges of the keys whose best values are at an edge."""
         moved: dict[str, Dimension] = {}
