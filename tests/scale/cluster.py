@@ -87,7 +87,8 @@ class Cluster:
         self.nodes[name] = Node(process, own)
         end = time.monotonic() + 90
         while "Ray runtime started" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         return self.nodes[name]
 
