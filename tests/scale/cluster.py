@@ -21,7 +21,7 @@ import pytest
 
 from pages import PROJECT
 
-LIFE = 900  # seconds after which everything ends, even if pytest was killed
+LIFE = 1800  # seconds after which everything ends, even if pytest was killed
 PORT = 6399
 ADDRESS = f"127.0.0.2:{PORT}"
 BIN = Path(sys.executable).parent
@@ -122,7 +122,7 @@ class Cluster:
         """Run `trainlab`, which must exit with this code; return what it printed."""
         process = self.driver(*arguments, cwd=cwd, **variables)
         try:
-            printed, _ = process.communicate(timeout=300)
+            printed, _ = process.communicate(timeout=500)
         finally:
             kill(process)
         assert process.returncode == code, printed

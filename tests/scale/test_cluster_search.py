@@ -18,15 +18,13 @@ from trainlab.data.stored import Split
 from trainlab.search import engine, params
 
 pytestmark = pytest.mark.slow
-PRUNED = {**one_round(trials=8, epochs=4), "pruner": {"name": "median", "startup": 2, "warmup": 0.5}, "moves": 0}
 SEARCH = ("search", "--address", ADDRESS)
-COHORT = {"cohort": 4}
+SPACE = {"lr": {"name": "choice", "values": [1e-3, 1e-2, 1e30]}}
+PRUNED = {**one_round(trials=8, epochs=4), "pruner": {"name": "median", "startup": 1, "warmup": 0.5}, "space": SPACE}
 CONTENTS = {
-    "two rounds": changed(moves=1),
-    "diverging": {**one_round(trials=6), "space": {"lr": {"name": "choice", "values": [1e-2, 1e30]}}},
-    "pruner": {**PRUNED, **COHORT},
-    "tpe": {**one_round(trials=8), "sampler": {"name": "tpe", "startup": 2}, "moves": 0, **COHORT},
-    "two threads": changed(moves=0, base={**changed()["base"], "threads": 2}),
+    "two rounds and two threads": changed(moves=1, base={**changed()["base"], "threads": 2}),
+    "pruner": {**PRUNED, "cohort": 4},
+    "tpe": {**one_round(trials=8), "sampler": {"name": "tpe", "startup": 2}, "moves": 0, "cohort": 4},
 }
 LONG = one_round(trials=4, epochs=2)  # some seconds per trial, with many images
 
