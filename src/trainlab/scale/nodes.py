@@ -32,6 +32,7 @@ from dvc.utils import fix_env
 from trainlab.errors import UserError
 from trainlab.scale.cluster import RESOURCES, Cluster
 from trainlab.scale.commands import Command
+from trainlab.scale.pipeline import WORKERS
 from trainlab.scale.snapshot import Snapshots, git
 
 OPTIONS = (*RESOURCES, "resources")  # of `meta: {resources: …}` in dvc.yaml
@@ -197,14 +198,15 @@ class Nodes:
                 f"{stage.addressing}: meta.resources.{unknown[0]} in dvc.yaml is not one of {', '.join(OPTIONS)}: change it"
             )
         options = {"num_cpus": 1, **options}
-        job = self._job(stage, stages, environment)
+        shares = {WORKERS: str(max(1, int(options["num_cpus"]))), "OMP_WAIT_POLICY": "PASSIVE"}
+        job = self._job(stage, stages, {**shares, **environment})
         with turn:
             result: Result = self._cluster.call(run_job, self._project, self._pack, job, resources=options)
         log.write_bytes(result.log)
         if result.code:
             raise StageCmdFailedError(f"{result.command} (on {result.node})", result.code)
         with tarfile.open(fileobj=io.BytesIO(result.archive)) as archive:
-            archive.extractall(stage.wdir, filter="data")
+            archive.extractall(self._root, filter="data")
         ghost = outputs(self._repo, stage.wdir, result.outputs)
         transfer(self._repo.cloud.pull, ghost)
         for out in ghost.outs:
@@ -218,9 +220,7 @@ class Nodes:
         cached: list[str] = []
         plain = {path for path in wanted if os.path.exists(path)}
         for other in stages:
-            used = [
-                o for o in other.outs if o is not stage and any(localfs.overlaps(o.fs_path, path) for path in wanted)
-            ]
+            used = [out for out in other.outs if any(localfs.overlaps(out.fs_path, path) for path in wanted)]
             plain |= {out.fs_path for out in used if not out.use_cache and os.path.exists(out.fs_path)}
             kept = [out for out in used if out.use_cache and out.hash_info]
             if kept:
@@ -324,7 +324,7 @@ def run_job(project: Project, pack: bytes, job: Job) -> Result:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name in job.uncached:
-                tar.add(wdir / name, name)
+                tar.add(wdir / name, os.path.relpath(wdir / name, repo.root_dir))
         return Result(
             socket.gethostname(), 0, "", log.read_bytes(), [entry(out) for out in ghost.outs], archive.getvalue()
         )
@@ -347,6 +347,8 @@ def _checkout(place: Path, project: Project, pack: bytes, job: Job) -> Repo:
         (here / ".git/shallow").write_text(f"{project.head}\n")
     elif _lacks(here, project.base):
         git("index-pack", "--stdin", cwd=here, data=pack)
+        with (here / ".git/shallow").open("a") as known:
+            known.write(f"{project.head}\n")
     if job.commit != project.base:
         git("index-pack", "--stdin", "--fix-thin", cwd=here, data=job.pack)
     os.chdir(here)

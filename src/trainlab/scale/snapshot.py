@@ -9,6 +9,7 @@ from pathlib import Path
 from trainlab.errors import UserError
 
 PERSON = {f"GIT_{who}_{what}": "trainlab" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+DATE = {f"GIT_{who}_DATE": "@0 +0000" for who in ("AUTHOR", "COMMITTER")}  # the same workspace is the same commit
 
 
 def git(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None, data: bytes | None = None) -> bytes:
@@ -21,7 +22,11 @@ def git(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env={**kept, **PERSON, **(environment or {})}, input=data, capture_output=True
+        ["git", *arguments],
+        cwd=cwd,
+        env={**kept, **PERSON, **DATE, **(environment or {})},
+        input=data,
+        capture_output=True,
     )
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
