@@ -143,6 +143,7 @@ def environment() -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # 15 by default: on a busy machine its workers would starve
     }
 
 

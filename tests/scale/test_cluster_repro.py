@@ -109,10 +109,9 @@ def test_it_leaves_what_dvc_leaves(project: Path, reproduced: Path, cluster: Clu
 def test_another_clone_runs_nothing_that_was_run(project: Path, empty: Path, tmp_path: Path, repro: Repro) -> None:
     repro(project)
     clone = copy(empty, tmp_path / "clone")
-    before = time.monotonic()
     printed = repro(clone)
     assert "wrote parts" not in printed
-    assert time.monotonic() - before < 60
+    assert "wrote data/a.txt" not in printed
     assert (clone / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
     assert (clone / "last.txt").read_text() == (project / "last.txt").read_text()
 
