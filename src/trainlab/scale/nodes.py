@@ -24,6 +24,7 @@ from dvc.fs import localfs
 from dvc.repo import Repo
 from dvc.stage import PipelineStage, Stage, create_stage
 from dvc.stage import run as dvc_run
+from dvc.stage.cache import _can_hash
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.stage.loader import StageLoader
 from dvc.stage.serialize import to_single_stage_lockfile
@@ -156,8 +157,13 @@ class Nodes:
         with suppress(Exception):  # such as a remote without one
             self._repo.stage_cache.pull(None)
 
-    def push_runs(self) -> None:
-        """Put the run cache into the remote."""
+    def push_runs(self, stages: Iterable[Stage]) -> None:
+        """Put the run cache into the remote, with the metrics and plots of these stages, which DVC has in its cache for it."""
+        for stage in stages:
+            plain = any(not out.use_cache and not (out.is_metric or out.is_plot) for out in stage.outs)
+            if not plain and _can_hash(stage):
+                kept = [entry(out) for out in stage.outs if not out.use_cache]
+                transfer(self._repo.cloud.push, outputs(self._repo, stage.wdir, kept))
         with suppress(Exception):
             self._repo.stage_cache.push(None)
 

@@ -326,7 +326,7 @@ class _Run:
             try:
                 yield
             finally:
-                self._nodes.push_runs()
+                self._nodes.push_runs(task.stage for task in self.tasks if task.state == "done")
 
     def _run_commands(self, stage: Stage, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
         task = next(task for task in self.tasks if task.stage is stage)
