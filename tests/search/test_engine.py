@@ -2,7 +2,9 @@
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,6 +217,79 @@ def test_a_round_without_a_complete_trial_is_an_error(find: Find) -> None:
         UserError, match=r"round 1 \(rate\): all 4 trials failed; the last error: run best: the loss is"
     ):
         find({**one_round(), "space": wild})
+
+
+# Several trials at the same time
+
+
+class Several:
+    """Four trials at the same time, which end in an order of their own."""
+
+    jobs, elsewhere = 4, True
+
+    def __init__(self, images: Data) -> None:
+        self._images, self._threads, self._count = images, ThreadPoolExecutor(1), 0
+        self._held: list[Callable[[], None]] = []
+
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._held.insert(0, lambda: future.set_result(task(self._images, *arguments)))
+        if task is engine.finish or len(self._held) == self.jobs:
+            self.release()
+        elif len(self._held) == 1:
+            self._threads.submit(self._later)
+        return future
+
+    def release(self) -> None:
+        """Run the latest first."""
+        held, self._held = self._held, []
+        for run in held:
+            run()
+
+    def _later(self) -> None:
+        time.sleep(0.5)  # a last cohort that is not full
+        self.release()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"sampler": {"name": "grid", "points": 3}},
+        {"sampler": {"name": "tpe", "startup": 2}, "cohort": 3},
+        {"pruner": {"name": "median", "startup": 1, "warmup": 0.5}, "cohort": 3},
+    ],
+)
+def test_the_order_in_which_trials_end_does_not_matter(find: Find, tmp_path: Path, own: dict[str, Any]) -> None:
+    content = {**one_round(trials=8, epochs=4), "moves": 0, **own}
+    serial, _ = find(content)
+    several = engine.run(load(tmp_path, content), data(), tmp_path / "several.db", Said(), Several(data()))
+    assert outputs(several) == outputs(serial)
+
+
+def test_a_cohort_of_one_is_the_default(find: Find, trained: list[RunConfig]) -> None:
+    content = {**one_round(), "sampler": {"name": "tpe", "startup": 2}, "moves": 0}
+    find(content)
+    ran = len(trained)
+    find({**content, "cohort": 1})
+    assert len(trained) == ran
+    find({**content, "cohort": 2})
+    assert len(trained) >= ran + 4
+
+
+def test_a_trial_that_was_trained_elsewhere_did_not_kill_this_process(find: Find, tmp_path: Path) -> None:
+    class Gone(Several):
+        jobs = 1
+
+        def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
+            raise Stopped
+
+    content = {**one_round(), "moves": 0}
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            engine.run(load(tmp_path, content), data(), tmp_path / "trials.db", Said(), Gone(data()))
+    resumed, _ = find(content, storage=str(tmp_path / "trials.db"))
+    assert outputs(resumed) == outputs(find(content, storage="whole.db")[0])
 
 
 # Interruption

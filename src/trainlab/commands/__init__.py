@@ -13,9 +13,11 @@ from trainlab.commands.compare import compare
 from trainlab.commands.export import export
 from trainlab.commands.predict import predict
 from trainlab.commands.repro import repro
+from trainlab.commands.search import search
 
 app = typer.Typer(name="trainlab", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(repro)
+app.command()(search)
 app.command()(compare)
 app.command()(predict)
 app.command()(export)

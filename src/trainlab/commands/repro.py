@@ -1,5 +1,6 @@
 """`trainlab repro`: `dvc repro`, with independent stages side by side."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,21 @@ def repro(
         list[str] | None, typer.Argument(help="Stages or files, as for `dvc repro` [default: all stages of dvc.yaml].")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Stages to run at the same time [default: CPU cores].")
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Stages to run at the same time [default: CPU cores, of the cluster with --address].",
+        ),
     ] = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", "-k", help="After a failure, run the stages that do not depend on it.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Run stages that are up to date, too.")] = False,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray cluster to run the stages on; run this on one of its nodes.")
+    ] = None,
 ) -> None:
     """Run the DVC pipeline, with independent stages side by side.
 
@@ -31,12 +41,14 @@ def repro(
 
     import loky
 
+    from trainlab.scale.cluster import connected
     from trainlab.scale.display import Progress
     from trainlab.scale.pipeline import reproduce
 
-    jobs = jobs or loky.cpu_count()
-    with Progress(root, jobs) as progress:
-        tasks = reproduce(root, targets or [], jobs, progress, keep_going=keep_going, force=force)
+    with connected(address) if address else nullcontext() as cluster:
+        jobs = jobs or (cluster.capacity({"num_cpus": 1}) if cluster else loky.cpu_count())
+        with Progress(root, jobs) as progress:
+            tasks = reproduce(root, targets or [], jobs, progress, keep_going=keep_going, force=force, cluster=cluster)
     print(f"{len(tasks)} stages: {progress.summary()}")
     if any(task.state == "failed" for task in tasks):
         raise typer.Exit(1)

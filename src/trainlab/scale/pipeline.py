@@ -17,7 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import loky
 from dvc.exceptions import DvcException
@@ -28,12 +29,17 @@ from dvc.stage import run as dvc_run
 from dvc.stage.exceptions import StageCmdFailedError
 
 from trainlab.errors import UserError
+from trainlab.scale.cluster import Cluster
 from trainlab.scale.commands import Command, end
+
+if TYPE_CHECKING:
+    from trainlab.scale.nodes import Nodes
 
 State = Literal["waiting", "running", "done", "unchanged", "failed", "skipped"]
 WORKERS = "TRAINLAB_WORKERS"  # trainlab.training.replicas has it too, and imports torch
 LOOK = 0.2  # seconds between two looks for Ctrl-C
-RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage
+RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage, at least
+SHARE = 10  # and at least so many times as long as a write takes, which is 8 s per MB of dvc.lock
 
 
 @dataclass
@@ -110,8 +116,10 @@ class Turns:
         except BaseException:
             self._mutex.release()
             raise
+        self._repo._lock_depth += 1  # for what DVC does under a lock of its own, such as `pull`
 
     def __exit__(self, *error: object) -> None:
+        self._repo._lock_depth -= 1
         self._repo.lock.unlock()
         self._mutex.release()
 
@@ -133,6 +141,7 @@ def reproduce(
     *,
     keep_going: bool = False,
     force: bool = False,
+    cluster: Cluster | None = None,
 ) -> list[Task]:
     """Run the stages that are out of date, as many at the same time as ``jobs`` allows.
 
@@ -152,6 +161,8 @@ def reproduce(
         Whether to run stages after a failure that do not depend on the failed one.
     force
         Whether to run stages that are up to date.
+    cluster
+        Where to run the stages; None: here.
 
     Returns
     -------
@@ -171,7 +182,7 @@ def reproduce(
             run.plan(targets)
         except DvcException as error:
             raise UserError(f"{error}: `dvc stage list` shows all stages") from error
-        with run.own_commands():
+        with run.own_commands(), run.on(cluster):
             run.all(keep_going)
         return run.tasks
 
@@ -182,6 +193,8 @@ class _Run:
         self._repo, self._jobs, self._display, self._force = repo, jobs, display, force
         self._turns = Turns(repo)
         self._commands: dict[str, Command] = {}  # running, by the name of their stage
+        self._cluster: Cluster | None = None
+        self._nodes: Nodes | None = None
         self._signal = 0  # that asked to end: no command is started any more
 
     def plan(self, targets: Sequence[str]) -> None:
@@ -202,10 +215,12 @@ class _Run:
 
     def all(self, keep_going: bool) -> None:
         futures: dict[Future[None], Task] = {}
-        recorded, told = time.monotonic(), False
+        due, told = time.monotonic() + RECORD, False
         with ThreadPoolExecutor(self._jobs) as pool, self._signals():
             while True:
                 if self._signal and not told:
+                    if self._cluster:
+                        self._cluster.give_up()
                     end(list(self._commands.values()), self._signal)
                     told = True
                 stop = self._signal or (not keep_going and any(task.state == "failed" for task in self.tasks))
@@ -219,9 +234,9 @@ class _Run:
                 for future in done:
                     del futures[future]
                     future.result()
-                if time.monotonic() - recorded > RECORD:
+                if (began := time.monotonic()) > due:
                     self._record()
-                    recorded = time.monotonic()
+                    due = time.monotonic() + max(RECORD, SHARE * (time.monotonic() - began))
             self._record(gaps=True)
         if self._signal:
             raise Ended(self._signal)
@@ -256,7 +271,7 @@ class _Run:
         try:
             with self._turns:
                 upstream = [] if task.stage.frozen else [other.stage for other in task.upstream]
-                ran = task.stage.reproduce(upstream=upstream, force=self._force)
+                ran = task.stage.reproduce(upstream=upstream, force=self._force, pull=self._nodes is not None)
                 task.state = "done" if ran else "unchanged"
         except Exception as error:  # the driver goes on with the stages that run
             task.state, task.error = "failed", " ".join(str(error.__cause__ or error).split())
@@ -297,9 +312,29 @@ class _Run:
         finally:
             dvc_run.cmd_run, dvc_run.unlocked_repo = before
 
+    @contextmanager
+    def on(self, cluster: Cluster | None) -> Iterator[None]:
+        """Run stages on a cluster inside the block, if there is one."""
+        if cluster is None:
+            yield
+            return
+        from trainlab.scale.nodes import Nodes
+
+        with TemporaryDirectory(dir=self._repo.tmp_dir, prefix="trainlab-") as directory:
+            self._cluster, self._nodes = cluster, Nodes(cluster, self._repo, Path(directory))
+            self._nodes.pull_runs()
+            try:
+                yield
+            finally:
+                self._nodes.push_runs(task.stage for task in self.tasks if task.state == "done")
+
     def _run_commands(self, stage: Stage, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
         task = next(task for task in self.tasks if task.stage is stage)
         self._display.changed(task)
+        if self._nodes and self._nodes.take(stage):
+            stages = [other.stage for other in self.tasks]
+            self._nodes.run(stage, stages, dict(run_env or {}), task.log, self._turns.given_up())
+            return
         settings: dict[str, Any] = dvc_run.prepare_kwargs(stage, run_env=run_env)
         environment = {**settings["env"], **self._shares(settings["env"])}
         for line in dvc_run._enforce_cmd_list(stage.cmd):

@@ -4,17 +4,19 @@ import fcntl
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 import torch
 from optuna import Study, Trial
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from pandas import DataFrame
@@ -27,16 +29,17 @@ from trainlab.config.messages import explain
 from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.evaluation.metrics import evaluate
-from trainlab.search.params import Round, Search
+from trainlab.search.params import Fixed, Round, Search
 from trainlab.search.space import Dimension, Value
 from trainlab.training import devices
-from trainlab.training.loop import Row, build
+from trainlab.training.loop import Row, Step, build
 from trainlab.training.progress import SearchProgress
 from trainlab.training.replicas import train
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 MAX_KILLS = 2  # a trial that kills its process this often (out of memory, for example) has failed
+KILLED = f"its process was killed {MAX_KILLS} times"
 
 
 @dataclass(frozen=True)
@@ -166,11 +169,61 @@ class Outcome:
         return sum(_seconds(trial) for sweep in self.sweeps for trial in sweep.trials)
 
 
-def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -> Outcome:
+class Workplace(Protocol):
+    """Where trials are trained.
+
+    Parameters
+    ----------
+    jobs
+        Number of trials that are trained at the same time, ≥ 1.
+    elsewhere
+        Whether they are trained in other processes, so that the end of this one says nothing about them.
+    """
+
+    jobs: int
+    elsewhere: bool
+
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call ``task(data, *arguments)``, :func:`measure` or :func:`finish`, with the images of the search.
+
+        The future raises what the task raised, or a :class:`UserError` if the task ended its process.
+        """
+
+
+class Here:
+    """One trial at a time, in this process.
+
+    Parameters
+    ----------
+    data
+        The images of the search.
+    progress
+        Is told each step.
+    """
+
+    jobs, elsewhere = 1, False
+
+    def __init__(self, data: Data, progress: SearchProgress) -> None:
+        self._data, self._progress = data, progress
+
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call the task at once."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(task(self._data, *arguments, on_step=self._progress.step))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def run(
+    settings: Search, data: Data, storage: Path, progress: SearchProgress, workplace: Workplace | None = None
+) -> Outcome:
     """Run all rounds, then train and test the winner.
 
     A finished trial is stored at once and is not run again unless something changes that its result depends on. The
-    outcome is a function of the arguments, no matter how often the search was interrupted and resumed.
+    outcome is a function of the other arguments, no matter how often the search was interrupted and resumed, and where and
+    in which order its trials were trained.
 
     Parameters
     ----------
@@ -182,6 +235,8 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
         Optuna's SQLite file; created if it is missing.
     progress
         Receives one line per trial.
+    workplace
+        Where trials are trained; by default :class:`Here`.
 
     Raises
     ------
@@ -192,7 +247,7 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
     _check(settings, data.train)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _opened(storage) as store:
-        work = _Work(settings, data.train, store, progress)
+        work = _Work(settings, data, store, progress, workplace or Here(data, progress))
         kept: dict[str, Value] = {}
         space: dict[str, Dimension] = dict(settings.space)
         sweeps: list[Sweep] = []
@@ -210,16 +265,19 @@ def run(settings: Search, data: Data, storage: Path, progress: SearchProgress) -
                 if not moved:
                     break
             kept = {**kept, **values}
-        winner = work.winner(kept, found, best, data.test)
+        winner = work.winner(kept, found, best)
     return Outcome(sweeps, winner)
 
 
 class _Work:
     """The state that all rounds of one search share."""
 
-    def __init__(self, settings: Search, images: Dataset, store: RDBStorage, progress: SearchProgress) -> None:
-        self._settings, self._images, self._store, self._progress = settings, images, store, progress
-        self._pixels = hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
+    def __init__(
+        self, settings: Search, data: Data, store: RDBStorage, progress: SearchProgress, workplace: Workplace
+    ) -> None:
+        self._settings, self._data, self._store, self._progress = settings, data, store, progress
+        self._workplace = workplace
+        self._pixels = _digest(data.train)
         runs = [settings.run({key: end}) for key, dimension in settings.space.items() for end in dimension.ends()]
         self._code = _fingerprint(runs)
 
@@ -228,6 +286,7 @@ class _Work:
         settings, one = self._settings, self._settings.rounds[number - 1]
         others = {key: value for key, value in kept.items() if key not in space}
         own = {"epochs": one.epochs, "subset": one.subset, "validation": settings.validation, "code": self._code}
+        size = settings.cohort_size or one.trials
         content = {
             "run": settings.run(others, **own).to_dict(),
             "space": {key: range_.model_dump() for key, range_ in space.items()},
@@ -235,36 +294,62 @@ class _Work:
             "pruner": settings.pruner.model_dump() if settings.pruner else None,
             "seed": settings.seed,
             "judged_by": one.judged_by,
+            **({"cohort": size} if settings.cohort_size and size > 1 else {}),
         }
         study = self._study(f"round {number}, move {move}", content)
-        study.pruner = settings.pruner.start(one.epochs) if settings.pruner else NopPruner()
-        done = min(len(_finished(study)), one.trials)
         sweep = Sweep(number, one, move, space, others, [])
-        self._announce(sweep, done)
-        distributions = {key: range_.distribution() for key, range_ in space.items()}
-        while len(finished := _finished(study)) < one.trials:
-            sampler = settings.sampler.start(space, len(finished), (settings.seed, number, move))
-            if sampler is None:
-                break
-            study.sampler = sampler
-            killed = _killed(study, finished)
-            trial = study.ask(distributions)
-            self._progress.trial(f"{sweep.title} trial {len(finished) + 1}/{one.trials}", one.epochs)
-            try:
-                if killed >= MAX_KILLS:
-                    raise UserError(f"its process was killed {killed} times")
-                config = settings.run(sweep.values(_frozen(study, trial)), **own)
-                _train(study, trial, config, self._images, one.judged_by, self._progress)
-            except ValidationError as error:  # values that are valid on their own
-                _fail(study, trial, next(explain(error, RunConfig)))
-            except (
-                UserError,
-                torch.OutOfMemoryError,
-            ) as error:  # a loss that is not finite, or a batch that is too large
-                _fail(study, trial, str(error).splitlines()[0])
-            self._progress.say(_line(sweep, _frozen(study, trial), len(finished) + 1))
-        sweep.trials.extend(finished[: one.trials])
+        self._announce(sweep, min(len(_finished(study)), one.trials))
+        for first in range(0, one.trials, size):
+            self._cohort(study, sweep, range(first, min(first + size, one.trials)), own)
+        sweep.trials.extend(trial for place, trial in sorted(_finished(study).items()) if place < one.trials)
         return sweep
+
+    def _cohort(self, study: Study, sweep: Sweep, places: range, own: Mapping[str, Any]) -> None:
+        """Run the trials at these places of a round that are not stored yet: each knows the trials before the first of them.
+
+        Their values and their early ends therefore do not depend on the order in which they end.
+        """
+        settings, one, jobs = self._settings, sweep.round, self._workplace.jobs
+        distributions = {key: range_.distribution() for key, range_ in sweep.space.items()}
+        pruner = settings.pruner.start(one.epochs) if settings.pruner else NopPruner()
+        finished = _finished(study)
+        known = [finished[place] for place in range(places.start) if place in finished]
+        left = [place for place in places if place not in finished]
+        trials: dict[Trial, int] = {}
+        running: dict[Future[FrozenTrial], Trial] = {}
+        try:
+            while left or running:
+                if not left or len(running) == jobs:
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        trial = running.pop(future)
+                        _store(study, trial, future)
+                        self._progress.say(_line(sweep, _frozen(study, trial), trials.pop(trial) + 1))
+                    continue
+                place = left.pop(0)
+                sampler = settings.sampler.start(sweep.space, place, (settings.seed, sweep.number, sweep.move))
+                if sampler is None:
+                    left = []
+                    continue
+                killed = _killed(study, place)
+                study.sampler = Fixed(_in_memory(known, sampler=sampler).ask(distributions).params)
+                trial = study.ask(distributions)
+                trials[trial] = place
+                trial.set_user_attr("place", place)
+                trial.set_user_attr("elsewhere", self._workplace.elsewhere)
+                self._progress.trial(f"{sweep.title} trial {place + 1}/{one.trials}", one.epochs)
+                try:
+                    if killed >= MAX_KILLS:
+                        raise UserError(KILLED)
+                    config = settings.run(sweep.values(_frozen(study, trial)), **own)
+                except (UserError, ValidationError) as error:  # values that are valid on their own
+                    running[_failed(error)] = trial
+                else:
+                    running[self._workplace.submit(measure, config, one.judged_by, pruner, known)] = trial
+        except KeyboardInterrupt:
+            for trial in trials:
+                trial.set_user_attr("stopped", True)
+                study.tell(trial, state=TrialState.FAIL)
+            raise
 
     def moved(self, sweep: Sweep, best: Mapping[str, Value]) -> dict[str, Dimension]:
         """Return the moved ranges of the keys whose best values are at an edge."""
@@ -289,19 +374,17 @@ class _Work:
                 self._progress.say(f"{message}, and no moves are left: raise `moves`, or start from another range")
         return moved
 
-    def winner(self, values: dict[str, Value], sweep: Sweep, best: FrozenTrial, test: Dataset) -> Winner:
+    def winner(self, values: dict[str, Value], sweep: Sweep, best: FrozenTrial) -> Winner:
         """Train the winner on all training images and score it on the test images, once."""
         config = self._settings.run(values, epochs=sweep.round.epochs)
         config = config.model_copy(update={"code": _fingerprint([config])})
-        pixels = hashlib.sha256(test.images.tobytes() + test.labels.tobytes()).hexdigest()
-        study = self._study("winner", {"run": config.to_dict(), "test": pixels})
+        test = self._data.test
+        assert test is not None
+        study = self._study("winner", {"run": config.to_dict(), "test": _digest(test)})
         if not study.trials:
             self._progress.trial("the winner, on all training images", config.epochs)
-            trained = train(config, Data(self._images, None), on_step=self._progress.step)
-            metrics = evaluate(trained.scores(test), test.labels, test.classes)
-            scores = {"loss": float(metrics.loss.mean()), "accuracy": float(metrics.accuracy.mean())}
-            attributes = {"test": scores, "trained_on": trained.describe()}
-            study.add_trial(optuna.create_trial(value=scores["loss"], user_attrs=attributes))
+            found = self._workplace.submit(finish, config).result()
+            study.add_trial(optuna.create_trial(value=found["test"]["loss"], user_attrs=found))
         stored = study.trials[0].user_attrs
         return Winner(
             config=config,
@@ -310,7 +393,7 @@ class _Work:
             number=[trial.number for trial in sweep.trials].index(best.number) + 1,
             metrics=best.user_attrs["metrics"],
             test=stored["test"],
-            validation_images=_held_out(self._settings, self._images),
+            validation_images=_held_out(self._settings, self._data.train),
             test_images=len(test.labels),
             trained_on=stored["trained_on"],
         )
@@ -375,28 +458,70 @@ def _opened(path: Path) -> Iterator[RDBStorage]:
             ) from error
 
 
-def _finished(study: Study) -> list[FrozenTrial]:
-    """Return all trials except the interrupted ones, which run again."""
-    trials = study.get_trials(deepcopy=False)
-    return [trial for trial in trials if trial.state != TrialState.FAIL or "problem" in trial.user_attrs]
+def _finished(study: Study) -> dict[int, FrozenTrial]:
+    """Return all trials except the interrupted ones, which run again, by their place in the round, from 0."""
+    return {place: trial for place, trial in _placed(study) if not _interrupted(trial)}
 
 
-def _killed(study: Study, finished: Sequence[FrozenTrial]) -> int:
-    """Return how often the process was killed during the next trial; Ctrl-C does not count."""
-    last = finished[-1].number if finished else -1
-    return sum(trial.number > last and "stopped" not in trial.user_attrs for trial in study.trials)
+def _placed(study: Study) -> list[tuple[int, FrozenTrial]]:
+    """Return all trials that have ended, with their places; older files do not have them, and are in order."""
+    placed: list[tuple[int, FrozenTrial]] = []
+    done = 0
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished():
+            placed.append((trial.user_attrs.get("place", done), trial))
+            done += not _interrupted(trial)
+    return placed
 
 
-def _train(
-    study: Study, trial: Trial, config: RunConfig, images: Dataset, judged_by: str, progress: SearchProgress
-) -> None:
-    """Train one trial and store how it ended.
+def _interrupted(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and "problem" not in trial.user_attrs
 
-    Raises
-    ------
-    UserError
-        If its loss is not finite; the trial is then not stored.
+
+def _killed(study: Study, place: int) -> int:
+    """Return how often the process was killed during the trial at this place; Ctrl-C does not count."""
+    trials = [trial for other, trial in _placed(study) if other == place and _interrupted(trial)]
+    return sum("stopped" not in trial.user_attrs and not trial.user_attrs.get("elsewhere") for trial in trials)
+
+
+def _in_memory(known: Iterable[FrozenTrial], **options: Any) -> Study:
+    """Return a study that is not stored, with these trials."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(**{"sampler": RandomSampler(), **options})
+    study.add_trials(known)
+    return study
+
+
+def measure(
+    data: Data,
+    config: RunConfig,
+    judged_by: str,
+    pruner: BasePruner,
+    known: Iterable[FrozenTrial],
+    on_step: Callable[[Step], None] | None = None,
+) -> FrozenTrial:
+    """Train one trial.
+
+    Parameters
+    ----------
+    data
+        The images of the search.
+    config
+        What to train.
+    judged_by
+        The column of the history that trials are compared by.
+    pruner, known
+        What stops it early, and the trials that it is compared with.
+    on_step
+        Called after each step.
+
+    Returns
+    -------
+    FrozenTrial
+        How it ended, without its values: complete, pruned, or failed with the attribute ``problem``.
     """
+    study = _in_memory(known, pruner=pruner)
+    trial = study.ask()
 
     def on_epoch(row: Row) -> None:
         loss, epoch = row[judged_by], int(row["epoch"])
@@ -408,14 +533,49 @@ def _train(
             raise optuna.TrialPruned
 
     try:
-        train(config, Data(images, None), on_epoch=on_epoch, on_step=progress.step)
+        train(config, Data(data.train, None), on_epoch=on_epoch, on_step=on_step)
         study.tell(trial, trial.user_attrs["metrics"][judged_by])
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
-    except KeyboardInterrupt:
-        trial.set_user_attr("stopped", True)
-        study.tell(trial, state=TrialState.FAIL)
-        raise
+    except (UserError, torch.OutOfMemoryError) as error:  # a loss that is not finite, or a batch that is too large
+        _fail(study, trial, str(error).splitlines()[0])
+    return _frozen(study, trial)
+
+
+def finish(data: Data, config: RunConfig, on_step: Callable[[Step], None] | None = None) -> dict[str, Any]:
+    """Train the winner on all training images; return its ``loss`` and ``accuracy`` on the test images, and the device."""
+    assert data.test is not None
+    trained = train(config, Data(data.train, None), on_step=on_step)
+    metrics = evaluate(trained.scores(data.test), data.test.labels, data.test.classes)
+    scores = {"loss": float(metrics.loss.mean()), "accuracy": float(metrics.accuracy.mean())}
+    return {"test": scores, "trained_on": trained.describe()}
+
+
+def _store(study: Study, trial: Trial, future: Future[FrozenTrial]) -> None:
+    """Store how a trial ended."""
+    try:
+        result = future.result()
+    except ValidationError as error:
+        _fail(study, trial, next(explain(error, RunConfig)))
+        return
+    except UserError as error:
+        _fail(study, trial, str(error))
+        return
+    for name, value in result.user_attrs.items():
+        trial.set_user_attr(name, value)
+    for epoch, loss in result.intermediate_values.items():
+        trial.report(loss, epoch)
+    study.tell(trial, result.value if result.state == TrialState.COMPLETE else None, state=result.state)
+
+
+def _failed(error: Exception) -> Future[FrozenTrial]:
+    future: Future[FrozenTrial] = Future()
+    future.set_exception(error)
+    return future
+
+
+def _digest(images: Dataset) -> str:
+    return hashlib.sha256(images.images.tobytes() + images.labels.tobytes()).hexdigest()
 
 
 def _fail(study: Study, trial: Trial, problem: str) -> None:

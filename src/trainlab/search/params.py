@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from optuna import Study
@@ -26,6 +26,8 @@ from trainlab.search.space import AnyDimension, Space, Value, grid
 
 class Sampler(Component):
     """How the values of a trial are chosen."""
+
+    learns: ClassVar[bool] = False  # whether the values of a trial depend on other trials
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler | None:
         """Return Optuna's sampler for one trial, or none if there are no more trials.
@@ -70,7 +72,7 @@ class Grid(Sampler):
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler | None:
         """Return a sampler of one combination."""
         points = grid(space, self.points, np.random.default_rng(seed))
-        return _Fixed(points[number]) if number < len(points) else None
+        return Fixed(points[number]) if number < len(points) else None
 
 
 class Tpe(Sampler):
@@ -86,6 +88,7 @@ class Tpe(Sampler):
     Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*, section 4.
     """
 
+    learns = True
     name: Literal["tpe"]
     startup: int = Field(ge=1)
 
@@ -98,23 +101,26 @@ def _word(*seed: int) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
-class _Fixed(BaseSampler):
+class Fixed(BaseSampler):
     """Given values."""
 
     def __init__(self, values: Mapping[str, Value]) -> None:
         self._values = values
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return no search space."""
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Return no values."""
         return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        """Return the given value."""
         return self._values[param_name]
 
 
@@ -181,6 +187,7 @@ class _Outline(Strict):
     validation: float = Field(gt=0, lt=1)
     sampler: AnySampler
     pruner: AnyPruner | None = None
+    cohort: int | None = Field(default=None, ge=1)
     edge: float = Field(ge=0, lt=0.5)
     moves: int = Field(ge=0)
     base: dict[str, Any]
@@ -199,6 +206,9 @@ class Search(_Outline):
         Fraction of the training images, in (0, 1), that is held out to compare trials.
     sampler, pruner
         How values are chosen, and when a trial is stopped early (never without a pruner).
+    cohort
+        For a pruner or a sampler that looks at other trials: so many trials in a row look only at those before them, so
+        that they can run at the same time; at least 1. None: 1.
     edge
         A best value within this fraction of its range's width, in [0, 0.5), is at the edge of the range.
     moves
@@ -213,6 +223,11 @@ class Search(_Outline):
 
     space: dict[str, AnyDimension]
     rounds: list[Round]
+
+    @property
+    def cohort_size(self) -> int | None:
+        """Number of trials that are drawn and stopped without knowledge of each other; None: all of a round."""
+        return (self.cohort or 1) if self.pruner or self.sampler.learns else None
 
     def run(self, values: Mapping[str, Value], **own: Any) -> RunConfig:
         """Return the base run with other values.
