@@ -258,3 +258,64 @@ def test_cores_are_divided_among_jobs(project: Path) -> None:
     assert (project / "a.txt").read_text() == "workers 7\n"
     repro(project, "--jobs", "1", "--force")
     assert (project / "a.txt").read_text() == "workers\n"
+
+
+def test_a_command_whose_guard_was_killed_ends(project: Path, processes: list[subprocess.Popen[str]]) -> None:
+    run(project, "dvc", "repro", "-q", "prepare")
+    process = start(project, processes, "--jobs", "1", "part@a", SLEEP="60")
+    children = commands(process, 1)
+    next(child for child in children if any("guard.py" in word for word in cmdline(child))).kill()
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, printed
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_a_signal_reaches_a_command_that_is_just_starting(
+    project: Path, processes: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    run(project, "dvc", "repro", "-q", "prepare")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import subprocess, sys, time\n"
+        "start = subprocess.Popen.__init__\n"
+        "def slowly(self, words, *rest, **own):\n"
+        "    start(self, words, *rest, **own)\n"
+        "    if any('guard.py' in str(word) for word in words):\n"
+        "        open('started', 'w').close()\n"
+        "        time.sleep(3)\n"
+        "subprocess.Popen.__init__ = slowly\n"
+    )
+    process = start(project, processes, "--jobs", "1", "part@a", SLEEP="60", PYTHONPATH=str(tmp_path))
+    end = time.monotonic() + 60
+    while not (project / "started").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=50)
+    assert process.returncode == 130, printed
+
+
+def test_errors_name_the_next_step(project: Path, tmp_path: Path) -> None:
+    assert "`dvc stage list` shows all stages" in repro(project, "missing", code=1)
+    (project / "dvc.yaml").write_text("stages:\n  broken: {cmd: [}\n")
+    assert "`dvc status` says more" in repro(project, code=1)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "dvc.yaml").write_text("stages: {}\n")
+    assert "make one with `dvc init`" in repro(alone, code=1)
+
+
+def test_a_project_inside_of_a_project(project: Path, tmp_path: Path) -> None:
+    """As the studies are: with a dependency outside of the project, and a link to the source."""
+    inner = project / "studies"
+    inner.mkdir()
+    run(inner, "dvc", "init", "-q", "--subdir")
+    run(inner, "dvc", "config", "cache.dir", "../../.dvc/cache")
+    (inner / "src").symlink_to("../rawdir")
+    (inner / "dvc.yaml").write_text(
+        "stages:\n  one:\n    foreach: [a, b]\n    do:\n      cmd: python ../tool.py ${item}.txt ../raw.csv src\n"
+        "      deps: [../tool.py, ../raw.csv, src]\n      outs: ['${item}.txt']\n"
+    )
+    other = copy(project, tmp_path / "other")
+    run(other / "studies", "dvc", "repro", "-q")
+    repro(inner, "--jobs", "2")
+    assert differences(project, other) == {}

@@ -44,6 +44,7 @@ class Command:
     def wait(self) -> int:
         """Wait for its end, and return its exit code."""
         code = self._process.wait()
+        self.signal(signal.SIGKILL)  # what is left of its group, in case that the guard was killed
         assert self._process.stdin
         self._process.stdin.close()
         return code

@@ -21,12 +21,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import loky
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NoOutputOrStageError, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 from dvc.stage import run as dvc_run
-from dvc.stage.exceptions import StageCmdFailedError
+from dvc.stage.exceptions import StageCmdFailedError, StageFileDoesNotExistError, StageNotFound
 
 from trainlab.errors import UserError
 from trainlab.scale.cluster import Cluster
@@ -176,12 +176,19 @@ def reproduce(
     Ended
         After Ctrl-C or SIGTERM. What had finished by then is recorded.
     """
-    with Repo(Repo.find_root(str(root)), _wait_for_lock=True) as repo, _alone(Path(repo.tmp_dir)), _quiet():
+    try:
+        place = Repo.find_root(str(root))
+    except NotDvcRepoError:
+        raise UserError(f"{root} is in no DVC project: change to one, or make one with `dvc init`") from None
+    with Repo(place, _wait_for_lock=True) as repo, _alone(Path(repo.tmp_dir)), _quiet():
         run = _Run(repo, jobs, display, force)
         try:
             run.plan(targets)
-        except DvcException as error:
+        except (NoOutputOrStageError, StageFileDoesNotExistError, StageNotFound) as error:
             raise UserError(f"{error}: `dvc stage list` shows all stages") from error
+        except DvcException as error:
+            reasons = " ".join(str(error.__cause__ or error).split())
+            raise UserError(f"{reasons}: `dvc status` says more") from error
         with run.own_commands(), run.on(cluster):
             run.all(keep_going)
         return run.tasks
@@ -342,6 +349,8 @@ class _Run:
                 raise StageCmdFailedError(line, 130)
             command = Command(dvc_run._make_cmd(dvc_run.get_executable(), line), settings["cwd"], environment, task.log)
             self._commands[task.name] = command
+            if self._signal:  # it came while the command started
+                command.signal(self._signal)
             with self._turns.given_up():
                 code = command.wait()
             del self._commands[task.name]

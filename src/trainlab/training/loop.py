@@ -224,7 +224,9 @@ class Replica:
 
         Tensors are on the CPU; ``rows`` are the rows of the history so far.
         """
-        values: State = {"rows": [list(row.items()) for row in self.rows]}  # a stored mapping loses the order of its keys
+        values: State = {
+            "rows": [list(row.items()) for row in self.rows]
+        }  # a stored mapping loses the order of its keys
         values |= {f"random.{name}": stream.get_state() for name, stream in self._streams().items()}
         values |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         values |= {
