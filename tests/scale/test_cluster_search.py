@@ -113,7 +113,7 @@ def test_mistakes_are_one_line(cluster: Cluster, tmp_path: Path) -> None:
     assert "set `cohort` to their number" in cluster.run(*SEARCH, cwd=project, code=1)
     (project / "search/params.yaml").write_text(reading.dump(one_round()))
     for address, says in {
-        "127.0.0.9:6399": "no Ray cluster at 127.0.0.9:6399",
+        "127.0.0.2:1": "no Ray cluster at 127.0.0.2:1",
         "somewhere": "must be HOST:PORT",
     }.items():
         assert says in cluster.run("search", "--address", address, cwd=project, code=1)

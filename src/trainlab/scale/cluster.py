@@ -1,5 +1,6 @@
 """Calls of functions on a Ray cluster, which are repeated where a node dies."""
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -125,7 +126,7 @@ def connected(address: str) -> Iterator[Cluster]:
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env={"py_modules": [str(package)], "excludes": ["**/__pycache__"]},
         )
     except ValueError:

@@ -307,8 +307,8 @@ def run_job(project: Project, pack: bytes, job: Job) -> Result:
     place = Path(tempfile.gettempdir()) / f"trainlab-{os.getuid()}" / project.key
     repo = _checkout(place, project, pack, job)
     try:
-        for wdir, entries in job.inputs:
-            ghost = outputs(repo, os.path.join(repo.root_dir, wdir), entries)
+        for base, entries in job.inputs:
+            ghost = outputs(repo, os.path.join(repo.root_dir, base), entries)
             transfer(repo.cloud.pull, ghost)
             for out in ghost.outs:
                 out.checkout(force=True)
