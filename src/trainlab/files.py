@@ -194,8 +194,9 @@ def reading(path: Path, stage: str) -> Iterator[None]:
     Raises
     ------
     UserError
-        Instead of FileNotFoundError if the file is missing, and instead of ValueError, LookupError, TypeError and
-        AttributeError, which unexpected content causes, and if a directory is in its place.
+        Instead of FileNotFoundError if the file is missing, and instead of ValueError, LookupError, TypeError,
+        AttributeError, OverflowError (1e999) and RecursionError (deep nesting), which unexpected content causes, and if
+        a directory is in its place.
     """
     if path.is_dir():
         raise UserError(f"{path} is a directory: remove it, then run {repro(stage, path)}")
@@ -203,7 +204,7 @@ def reading(path: Path, stage: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run {repro(stage, path)}") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({_reason(error)}): delete it, then run {repro(stage, path)}") from error
 
 

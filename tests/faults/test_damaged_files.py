@@ -87,6 +87,32 @@ def test_a_damaged_file_is_one_line_or_is_read(name: str, results: Path) -> None
     assert errors >= PLACES // 4  # cut files, most of all
 
 
+CONTENTS = {
+    "deep nesting": b"[" * 100_000,
+    "deep objects": b'{"a": ' * 100_000,
+    "nothing": b"null",
+    "a list": b"[]",
+    "no text": b"\xff\xfe\x00",
+    "a long integer": b'{"replicas": ' + b"9" * 5000 + b', "workers": 1, "seconds": 1}',
+    "no workers": b'{"replicas": 1, "workers": 0, "seconds": 1}',
+    "infinite": b'{"replicas": 1e999, "workers": 1, "seconds": 1, "layer_images": 1e999, "layers": {}}',
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+@pytest.mark.parametrize("name", FILES)
+def test_other_content_is_one_line(name: str, content: bytes, results: Path) -> None:
+    path = results / name
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            FILES[name](path)
+        assert len(str(caught.value).splitlines()) == 1
+    finally:
+        path.write_bytes(whole)
+
+
 @pytest.mark.parametrize("name", ["models/small.safetensors"])
 def test_no_damage_of_a_model_is_believed(name: str, results: Path) -> None:
     path = results / name
