@@ -73,19 +73,3 @@ def test_all_changes_of_the_environment_at_once_give_the_same_bytes(repo: Scratc
     reproduce(repo, {key: value for changes in ENVIRONMENTS.values() for key, value in changes.items()}, 0o077)
     assert outputs(repo) == before
     assert Path(repo.path("models") / f"{RUN}.safetensors").stat().st_mode & 0o777 == 0o600
-
-
-def test_text_that_the_locale_cannot_write_is_no_traceback(reproduced: Scratch, tmp_path: Path) -> None:
-    repo = reproduced.copy(tmp_path / "repo")
-    with repo.params() as params:
-        params["runs"]["dropout_both"] |= {"against": "baseline", "because": "la régularisation aide: σ → 0"}
-    for stage in (["resolve"], ["compare", "tricks"]):
-        done = subprocess.run(
-            [sys.executable, f"stages/{stage[0]}.py", *stage[1:]],
-            cwd=repo.root,
-            env={**repo.environment, **ASCII},
-            capture_output=True,
-            check=False,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr.decode()
