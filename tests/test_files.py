@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from pathlib import Path
@@ -66,6 +67,49 @@ def test_a_directory_replaces_the_old_one_completely_or_not_at_all(tmp_path: Pat
         (aside / "new").touch()
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY, errno.EACCES])
+def test_a_directory_that_cannot_be_renamed(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlay file systems refuse it for directories of a lower layer, which can be deleted; other refusals are final."""
+    path, rename = tmp_path / "directory", Path.replace
+    path.mkdir()
+    (path / "old").touch()
+
+    def refuse(source: Path, target: Path) -> Path:
+        if source == path:
+            raise OSError(code, os.strerror(code))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    refused: list[type[Exception]] = []
+    try:
+        with directory_written_whole(path) as aside:
+            (aside / "new").touch()
+    except (UserError, PermissionError) as error:
+        refused.append(type(error))
+    assert refused == {errno.EXDEV: [], errno.EBUSY: [UserError], errno.EACCES: [PermissionError]}[code]
+    assert [file.name for file in path.iterdir()] == ["new" if code == errno.EXDEV else "old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_directory_comes_back_if_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = tmp_path / "directory", Path.replace
+    path.mkdir()
+    (path / "old").touch()
+
+    def refuse(source: Path, target: Path) -> Path:
+        if target == path and not (source / "old").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="No space left"), directory_written_whole(path):
+        pass
+    assert [file.name for file in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_keeps_the_order_of_keys_and_the_letters(tmp_path: Path) -> None:
@@ -157,6 +201,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         (IndexError("out of range"), "out of range"),
         (TypeError("not a list"), "not a list"),
         (AttributeError("no items"), "no items"),
+        (OverflowError("too large"), "too large"),
+        (RecursionError("too deep"), "too deep"),
     ],
 )
 def test_unexpected_content_is_one_line_with_the_command(error: Exception, reason: str) -> None:

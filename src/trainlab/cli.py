@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -52,6 +53,8 @@ def run_app(app: typer.Typer) -> None:
         permission; with code 2 on a wrong argument; with code 130 on Ctrl-C; with the code of a :class:`typer.Exit`.
         Any other error keeps its traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without UTF-8 cannot write a minus sign: as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

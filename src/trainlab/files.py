@@ -1,5 +1,6 @@
 """Write files and directories completely or not at all; read them, or say which stage writes them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -48,17 +49,47 @@ def directory_written_whole(path: Path) -> Iterator[Path]:
     """Yield an empty temporary directory to fill; it replaces the directory ``path`` when the block ends without an error.
 
     After an error, the temporary directory is deleted and ``path`` is unchanged.
+
+    Raises
+    ------
+    UserError
+        If ``path`` is a mount point, which cannot be replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        aside.replace(path)
+        with _moved_away(path):
+            aside.replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _moved_away(path: Path) -> Iterator[None]:
+    """Move a directory away during a block, which puts another in its place; put it back after an error, else delete it."""
+    if not path.exists():
+        yield
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as away:
+        old = Path(away, path.name)
+        try:
+            path.replace(old)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise UserError(
+                    f"{path} is a mount point, which cannot be replaced: unmount it, or mount a directory above it"
+                ) from None
+            if error.errno != errno.EXDEV:  # overlay file systems cannot rename the directories of a lower layer
+                raise
+            shutil.rmtree(path)
+        try:
+            yield
+        except BaseException:
+            if old.exists():
+                old.replace(path)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -163,8 +194,9 @@ def reading(path: Path, stage: str) -> Iterator[None]:
     Raises
     ------
     UserError
-        Instead of FileNotFoundError if the file is missing, and instead of ValueError, LookupError, TypeError and
-        AttributeError, which unexpected content causes, and if a directory is in its place.
+        Instead of FileNotFoundError if the file is missing, and instead of ValueError, LookupError, TypeError,
+        AttributeError, OverflowError (1e999) and RecursionError (deep nesting), which unexpected content causes, and if
+        a directory is in its place.
     """
     if path.is_dir():
         raise UserError(f"{path} is a directory: remove it, then run {repro(stage, path)}")
@@ -172,7 +204,7 @@ def reading(path: Path, stage: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run {repro(stage, path)}") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({_reason(error)}): delete it, then run {repro(stage, path)}") from error
 
 

@@ -20,7 +20,7 @@ from trainlab.config.validation import mistakes
 
 SHOWN = sorted({(page, command) for page in PAGES for command in commands(page)})
 MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
-TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
 def words(command: str) -> list[str]:
@@ -131,6 +131,6 @@ def load(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", [".github/workflows/ci.yml", ".pre-commit-config.yaml"])
 def test_make_targets_of_automation(file: str) -> None:
-    used = re.findall(r"\bmake ([a-z]+)", (PROJECT / file).read_text(encoding="utf-8"))
+    used = re.findall(r"\bmake ([a-z-]+)", (PROJECT / file).read_text(encoding="utf-8"))
     assert used
     assert set(used) <= TARGETS

@@ -160,6 +160,8 @@ def minutes_per_replica(path: Path) -> float:
     """
     with reading(path, f"train@{path.stem}` or `distill@{path.stem}"):
         timing = json.loads(path.read_text(encoding="utf-8"))
+        if timing["workers"] == 0:
+            raise ValueError("it has no workers")
         rounds = math.ceil(timing["replicas"] / timing["workers"])  # replicas are trained side by side
         minutes: float = timing["seconds"] / rounds / 60
     return minutes

@@ -223,6 +223,33 @@ class Stalled(Quiet):
         threading.Event().wait(1.0)
 
 
+class Redirecting(Quiet):
+    """Redirects to itself for ever, to another scheme, or once to the archive, as the path of the request says."""
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/").removesuffix(".tar.gz")
+        target = {"loop": self.path, "file": "file:///etc/passwd", "once": "/cifar-10-python.tar.gz"}.get(name)
+        if target is None:
+            return super().do_GET()
+        self.send_response(302)
+        self.send_header("Location", target)
+        self.end_headers()
+        return None
+
+
+@pytest.mark.parametrize("name", ["loop", "file"])
+def test_a_redirection_without_end_or_to_a_local_file_is_an_error(
+    name: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    monkeypatch.setenv(MIRROR, f"{serve(partial(Redirecting, directory=str(files)))}/{name}.tar.gz")
+    assert f"/{name}.tar.gz" in refused(tmp_path)
+
+
+def test_a_redirection_is_followed(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    monkeypatch.setenv(MIRROR, f"{serve(partial(Redirecting, directory=str(files)))}/once.tar.gz")
+    assert (fetch(tmp_path) / FOLDER / "test_batch").is_file()
+
+
 class Encoded(Quiet):
     def end_headers(self) -> None:
         assert self.headers["Accept-Encoding"] == "identity"

@@ -328,3 +328,18 @@ def test_links_in_a_directory_are_followed(images: Path, tmp_path: Path) -> None
     shutil.rmtree(raw)
     (images / "train" / "cat" / "broken.png").symlink_to("nowhere")
     assert "train/cat/broken.png is not a file" in refused(images, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["train/cat/loop.png", "train/loop", "loop"])
+def test_links_that_go_round_in_a_circle_are_errors(images: Path, tmp_path: Path, place: str) -> None:
+    link = images / place
+    if place == "loop":  # only the directory of all images
+        shutil.rmtree(images)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(link)
+    assert refused(images, tmp_path)
+
+
+def test_a_directory_that_contains_itself_is_an_error(images: Path, tmp_path: Path) -> None:
+    (images / "train" / "cat" / "again").symlink_to(images / "train")
+    assert "again is not a file" in refused(images, tmp_path)
