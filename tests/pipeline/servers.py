@@ -78,7 +78,7 @@ def ssh_server(directory: Path) -> Iterator[tuple[str, Path]]:
 @contextmanager
 def s3_server(directory: Path) -> Iterator[str]:
     """Run a stand-in for S3 with an empty bucket; yield its address."""
-    import boto3
+    import boto3  # type: ignore[import-untyped]
 
     port = free_port()
     address = f"http://127.0.0.1:{port}"
