@@ -61,7 +61,7 @@ quick: $(SETUP)  ## run the tests that need no DVC and no training above a secon
 test: $(SETUP)  ## run all tests, with the coverage of src/
 	pytest -n 2 --dist loadgroup -m "not faults" --cov --cov-report=term:skip-covered
 
-test-faults: $(SETUP)  ## run the tests of kills, damaged files and attacks that take minutes
+test-faults: $(SETUP)  ## run the long tests: kills, damaged files, attacks, a cluster of two nodes
 	pytest -n 2 --dist loadgroup -q -m faults
 
 fuzz: $(SETUP)  ## run the property tests with fresh random examples, many more than `make test` has

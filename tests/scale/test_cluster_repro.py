@@ -13,7 +13,7 @@ from scale.cluster import ADDRESS, Cluster, kill, two_nodes
 from scale.example import create, environment, run
 from scale.test_repro import copy, differences
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 SECONDS = 5
 SLOW = ('time.sleep(float(os.environ.get("SLEEP", "0")))', f'time.sleep({SECONDS} if "fail" in ins else 0)')
 WIDE = ("outs: [{report.txt", "meta: {resources: {num_cpus: 2}}\n    outs: [{report.txt")

@@ -17,7 +17,7 @@ from trainlab.data import stored
 from trainlab.data.stored import Split
 from trainlab.search import engine, params
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 SEARCH = ("search", "--address", ADDRESS)
 SPACE = {"lr": {"name": "choice", "values": [1e-3, 1e-2, 1e30]}}
 PRUNED = {**one_round(trials=8, epochs=4), "pruner": {"name": "median", "startup": 1, "warmup": 0.5}, "space": SPACE}

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from trainlab.config import reading
 from trainlab.config.messages import explain
 from trainlab.data.sources import DataConfig
-from trainlab.errors import UserError
+from trainlab.errors import UserError, listed
 
 
 def load_data(path: Path) -> DataConfig:
@@ -30,4 +30,4 @@ def load_data(path: Path) -> DataConfig:
         return DataConfig.model_validate(data)
     except ValidationError as error:
         mistakes = explain(error, DataConfig, lambda keys: ".".join(("data", *keys)))
-        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
+        raise UserError(listed([f"{path}: {mistake}" for mistake in mistakes])) from error

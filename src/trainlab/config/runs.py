@@ -12,7 +12,7 @@ from trainlab.config.inheritance import merge_levels, run_values
 from trainlab.config.messages import explain, suggest
 from trainlab.config.schema import CheckConfig, RunConfig, SuiteConfig
 from trainlab.config.validation import RESERVED, mistakes
-from trainlab.errors import UserError
+from trainlab.errors import UserError, listed, shortened
 from trainlab.files import directory_written_whole, repro
 
 Schema = TypeVar("Schema", RunConfig, CheckConfig)
@@ -58,7 +58,7 @@ def resolve(
     """
     found = list(dict.fromkeys(mistakes(params, data=data)))
     if found:
-        raise UserError("\n".join(f"{where}: {mistake}" for mistake in found))
+        raise UserError(listed([f"{where}: {mistake}" for mistake in found]))
     runs = {}
     codes: dict[frozenset[type], str] = {}  # the same components have the same code, and a fingerprint takes 0.1 s
     for run, own in {**params["runs"], **params["students"]}.items():
@@ -188,4 +188,6 @@ def _validated(schema: type[Schema], values: Mapping[str, Any], where: str) -> S
         return schema.model_validate(values)
     except ValidationError as error:
         mistake = next(explain(error, schema))
-        raise UserError(f"{where}: {mistake} (written by another version of the code: run `dvc repro`)") from error
+        raise UserError(
+            f"{where}: {shortened(mistake)} (written by another version of the code: run `dvc repro`)"
+        ) from error

@@ -18,7 +18,7 @@ from trainlab.component import Component, Strict, one_of
 from trainlab.config import RunConfig, reading
 from trainlab.config.inheritance import merge
 from trainlab.config.messages import explain, suggest
-from trainlab.errors import UserError
+from trainlab.errors import UserError, listed
 from trainlab.search.space import AnyDimension, Space, Value, grid
 
 # How values are drawn
@@ -271,7 +271,7 @@ def load(path: Path) -> Search:
     params = reading.load(path, "run this in the directory search, or with `dvc --cd search repro`")
     found = list(dict.fromkeys(_mistakes(params)))
     if found:
-        raise UserError("\n".join(f"{path}: {mistake}" for mistake in found))
+        raise UserError(listed([f"{path}: {mistake}" for mistake in found]))
     return Search.model_validate(params)
 
 
