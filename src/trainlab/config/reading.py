@@ -24,7 +24,7 @@ MAX_VALUES = 50_000
 MAX_TEXT = 10_000  # characters of a text
 MAX_DIGITS = 400  # characters of a number; Python refuses integers above 4,300
 TAGS: dict[type[Node], set[str]] = {
-    ScalarNode: {"str", "int", "float", "bool", "null", "timestamp"},
+    ScalarNode: {"str", "int", "float", "bool", "null", "timestamp", "merge"},
     SequenceNode: {"seq"},
     MappingNode: {"map"},
 }
