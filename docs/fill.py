@@ -3,23 +3,25 @@
 python docs/fill.py            # rewrite the pages
 python docs/fill.py --check    # report what is out of date; write nothing
 
-Three comments in a page are instructions. Paths are relative to the root of the project.
+Comments in a page are instructions. Paths are relative to the root of the project.
 
 - ``<!-- results: metrics/SUITE.csv -->``, a table, a caption, ``<!-- /results -->``: the table gets one row per run of the
   file (or files). Columns with a heading of `COLUMNS` are computed; a cell of any other column is kept as it is.
 - ``<!-- answers: metrics/SUITE-comparisons.csv -->``, a list, ``<!-- /answers -->``: the list gets one sentence per
   comparison.
+- ``<!-- picture: plots/pictures/SUITE/effects.png: text -->``, a picture, ``<!-- /picture -->``: a picture that may be missing.
 - ``<!-- claim: metrics/SUITE-comparisons.csv: a helps -->``: a statement in the text relies on this answer: `helps`, `hurts`,
   `better model`, `worse model`, `no difference shown` or `no difference that matters`.
 - ``<!-- claim: metrics/SUITE-pairs.csv: a > b ~ c -->``: it relies on comparisons of any runs of the suite. ``a > b`` holds if
-  ``a`` is more accurate and p, adjusted for all pairs, is below 0.05, and ``b ~ c`` if it is not. With ``metrics/SUITE.csv``,
-  ``a > b`` holds if the interval of ``a`` is above that of ``b``.
+  ``a`` is more accurate and p, adjusted for all pairs, is below 0.05, and ``b ~ c`` if it is not.
+
+A study may have no results yet: its table and its list are then the command that makes them.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ COLUMNS: dict[str, Callable[[Any], str]] = {
 
 _RESULTS = re.compile(r"(<!-- results: (.+?) -->\n)(.*?)(^<!-- /results -->$)", re.DOTALL | re.MULTILINE)
 _ANSWERS = re.compile(r"(<!-- answers: (\S+) -->\n)(.*?)(^<!-- /answers -->$)", re.DOTALL | re.MULTILINE)
+_PICTURE = re.compile(r"(<!-- picture: (\S+): (.+?) -->\n)(.*?)(^<!-- /picture -->$)", re.DOTALL | re.MULTILINE)
 _CLAIM = re.compile(r"<!-- claim: (\S+): (.+?) -->")
 _METRICS = [
     *("run", "replicas", "accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "f1_macro", "loss"),
@@ -62,28 +65,57 @@ def pages(root: Path) -> list[Path]:
     return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
-def fill(text: str, root: Path) -> str:
-    """Return a page's text with its tables filled.
+def fill(text: str, root: Path, directory: Path | None = None) -> str:
+    """Return a page's text with its tables, answers and pictures filled.
+
+    Parameters
+    ----------
+    text
+        The text so far.
+    root
+        The root of the project.
+    directory
+        That of the page; by default the root.
 
     Raises
     ------
     UserError
-        If metrics that the page names are missing or damaged.
+        If metrics that the page names are damaged, or missing, those of studies excepted.
     """
 
     def filled(match: re.Match[str]) -> str:
         opening, names, old, closing = match.groups()
-        suites = {Path(name).stem: read(root / name) for name in names.split()}
-        captions = (f"- `{suite}`: {comparison.caption(rows)}." for suite, rows in suites.items())
-        lines = [*table(old, pd.concat(suites.values())), "", *captions]
-        return opening + "\n".join(lines) + f"\n{closing}"
+        made = [name for name in names.split() if not _is_to_be_made(root, name)]
+        suites = {Path(name).stem: read(root / name) for name in made}
+        rows = pd.concat(suites.values()) if suites else DataFrame()
+        captions = [f"- `{suite}`: {comparison.caption(rows)}." for suite, rows in suites.items()]
+        captions += [_to_be_made(name, "results") for name in names.split() if name not in made]
+        return opening + "\n".join([*table(old, rows), "", *captions]) + f"\n{closing}"
 
     def answered(match: re.Match[str]) -> str:
         opening, name, _, closing = match.groups()
+        if _is_to_be_made(root, name):
+            return f"{opening}{_to_be_made(name, 'comparisons')}\n{closing}"
         lines = [f"- {answer}" for answer in read_effects(root / name, effects.COLUMNS)["answer"]]
         return opening + "\n".join(lines) + f"\n{closing}"
 
-    return _ANSWERS.sub(answered, _RESULTS.sub(filled, text))
+    def shown(match: re.Match[str]) -> str:
+        opening, name, what, _, closing = match.groups()
+        link = Path(os.path.relpath(root / name, directory or root)).as_posix()
+        return opening + (f"![{what}]({link})\n" if (root / name).is_file() else "") + closing
+
+    return _PICTURE.sub(shown, _ANSWERS.sub(answered, _RESULTS.sub(filled, text)))
+
+
+def _is_to_be_made(root: Path, name: str) -> bool:
+    """Whether the metrics of a study are missing or have no rows; nobody has to train all studies."""
+    path = root / name
+    return name.startswith("studies/") and (not path.is_file() or path.read_text(encoding="utf-8").count("\n") == 1)
+
+
+def _to_be_made(name: str, what: str) -> str:
+    study = Path(name).stem.partition("-")[0]
+    return f"- `{study}` has no {what} yet: `dvc --cd studies repro compare@{study}` makes them."
 
 
 def read(path: Path) -> DataFrame:
@@ -125,14 +157,14 @@ def broken_claims(text: str, root: Path) -> Iterator[str]:
             if rows["verdict"][rows["run"] == run].tolist() != [verdict]:
                 yield f"{name} does not show {claim}"
             continue
-        orders = _orders_of_pairs(root / name) if name.endswith("-pairs.csv") else _orders_of_intervals(root / name)
+        orders = _orders(root / name)
         runs, signs = claim.split()[::2], claim.split()[1::2]
         for left, sign, right in zip(runs, signs, runs[1:], strict=False):
             if orders.get((left, right)) != sign:
                 yield f"{name} does not show {left} {sign} {right}"
 
 
-def _orders_of_pairs(path: Path) -> dict[tuple[str, str], str]:
+def _orders(path: Path) -> dict[tuple[str, str], str]:
     """Return for each ordered pair of runs: ``>``, ``<``, or ``~`` where no difference is shown."""
     orders = {}
     for row in read_effects(path, effects.PAIRS).itertuples():
@@ -140,14 +172,6 @@ def _orders_of_pairs(path: Path) -> dict[tuple[str, str], str]:
         orders[row.run, row.against] = sign
         orders[row.against, row.run] = {">": "<", "<": ">", "~": "~"}[sign]
     return orders
-
-
-def _orders_of_intervals(path: Path) -> dict[tuple[str, str], str]:
-    intervals = comparison.intervals(read(path))
-    return {
-        (a, b): ">" if low > other_high else "<" if high < other_low else "~"
-        for (a, (low, high)), (b, (other_low, other_high)) in permutations(intervals.items(), 2)
-    }
 
 
 def _cells(line: str) -> list[str]:
@@ -167,7 +191,7 @@ def main(arguments: list[str]) -> int:
     for page in pages(ROOT):
         text, name = page.read_text(encoding="utf-8"), page.relative_to(ROOT)
         try:
-            filled, broken = fill(text, ROOT), list(broken_claims(text, ROOT))
+            filled, broken = fill(text, ROOT, page.parent), list(broken_claims(text, ROOT))
         except UserError as error:
             problems.append(f"{name}: {error}")
             continue

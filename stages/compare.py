@@ -17,7 +17,8 @@ from trainlab.files import write_json
 
 def main(suite: Suite) -> None:
     """Compare the runs of one suite: tables, answers in words, and the numbers that `dvc metrics` and `dvc plots` show."""
-    against, margin = comparison.read_suite(Path("configs") / suite)
+    compared = comparison.read_suite(Path("configs") / suite)
+    against = compared.against
     table = comparison.table(comparison.read_metrics(Path("metrics") / suite, against))
     histories = comparison.read_histories(Path("plots/history") / suite, against)
     predictions = {run: Predictions.load(Path("predictions") / suite / f"{run}.safetensors") for run in against}
@@ -34,8 +35,7 @@ def main(suite: Suite) -> None:
     write_csv(Path("plots/curves") / f"{suite}.csv", comparison.curves(histories))
     write_csv(Path("plots/logs") / f"{suite}.csv", comparison.logs(histories))
 
-    compared = [(run, other) for run, other in against.items() if other]
-    found = effects.compare_all(compared, predictions, margin)
+    found = effects.compare_all(compared.pairs, predictions, compared.margin)
     write_csv(Path("metrics") / f"{suite}-comparisons.csv", effects.table(found))
     right = {run: effects.correct(of_run) for run, of_run in predictions.items()}
     write_csv(Path("metrics") / f"{suite}-pairs.csv", effects.pairs(right))

@@ -19,12 +19,14 @@ from trainlab.files import directory_written_whole
 
 def main(suite: Suite) -> None:
     """Draw the scores, curves and comparisons of one suite, and the confusion matrix, layers and logs of each run."""
-    runs = comparison.read_suite(Path("configs") / suite).runs
+    compared = comparison.read_suite(Path("configs") / suite)
+    runs = compared.runs
     metrics = comparison.read_metrics(Path("metrics") / suite, runs)
     histories = comparison.read_histories(Path("plots/history") / suite, runs)
 
     with directory_written_whole(Path("plots/pictures") / suite) as pictures:
         draw_suite(suite, metrics, histories, pictures)
+        draw_differences(suite, compared, comparison.caption(comparison.table(metrics)), pictures)
         for run in runs:
             draw_run(suite, run, metrics[run], histories[run], pictures)
 
@@ -43,21 +45,22 @@ def draw_suite(suite: str, metrics: dict[str, RunMetrics], histories: dict[str, 
     plots.curves(comparison.curves(histories), title=suite, caption=caption).save(pictures / "curves.png")
     title = f"{suite}: reliability on the test images"
     plots.reliability(read_reliability(suite, metrics), title=title, caption=caption).save(pictures / "reliability.png")
-    if len(metrics) > 1:
-        draw_comparisons(suite, list(metrics), caption, pictures)
 
 
-def draw_comparisons(suite: str, runs: list[str], caption: str, pictures: Path) -> None:
-    """Draw the differences between the runs of a suite, which are not written for a suite of one run."""
+def draw_differences(suite: str, compared: comparison.Suite, caption: str, pictures: Path) -> None:
+    """Draw the comparisons of a suite, and all pairs of its runs; a suite may have no comparison, or only one run."""
     columns, stage = ["run", "against", "effect", "low", "high", "p_holm"], f"compare@{suite}"
-    of_effects = [*columns, "seeds", "seeds_against", "margin", "verdict"]
-    path = Path("metrics") / f"{suite}-comparisons.csv"
-    effects = read_csv(path, of_effects, stage, names=["run", "against", "verdict"])
-    pairs = read_csv(Path("metrics") / f"{suite}-pairs.csv", columns, stage, names=["run", "against"])
-
-    margin, title = float(effects["margin"].iloc[0]), f"{suite}: differences of test accuracy"
-    plots.forest(effects, margin=margin, title=title, caption=caption).save(pictures / "effects.png")
-    plots.pairs(pairs, runs, title=f"{title}, all pairs", caption=caption).save(pictures / "pairs.png")
+    title = f"{suite}: differences of test accuracy"
+    if compared.pairs:
+        of_effects = [*columns, "seeds", "seeds_against", "margin", "verdict"]
+        path = Path("metrics") / f"{suite}-comparisons.csv"
+        effects = read_csv(path, of_effects, stage, names=["run", "against", "verdict"])
+        forest = plots.forest(effects, margin=compared.margin, title=title, caption=caption)
+        forest.save(pictures / "effects.png")
+    if len(compared.runs) > 1:
+        pairs = read_csv(Path("metrics") / f"{suite}-pairs.csv", columns, stage, names=["run", "against"])
+        matrix = plots.pairs(pairs, compared.runs, title=f"{title}, all pairs", caption=caption)
+        matrix.save(pictures / "pairs.png")
 
 
 def read_reliability(suite: str, runs: Iterable[str]) -> DataFrame:

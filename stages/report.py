@@ -47,17 +47,17 @@ def read_suite(suite: str, params: Mapping[str, Any]) -> Suite | Missing:
     configs, metrics, stage = Path("configs") / suite, Path("metrics"), f"compare@{suite}"
     if not (configs / "_suite.yaml").is_file() or not (metrics / f"{suite}.csv").is_file():
         return Missing(f"The suite {suite} has no results here: `dvc repro {stage}` trains and compares its runs.")
-    against, margin = comparison.read_suite(configs)
-    several = len(against) > 1
+    compared = comparison.read_suite(configs)
+    against, several = compared.against, len(compared.runs) > 1
     found = comparison.read_metrics(metrics / suite, against)
     return Suite(
         name=suite,
         against=against,
-        margin=margin,
+        margin=compared.margin,
         table=read(metrics / f"{suite}.csv", ["run", "accuracy"], stage, ["run", "precision", "trained_on", "torch"]),
-        effects=read_effects(metrics / f"{suite}-comparisons.csv", stage) if several else None,
+        effects=read_effects(metrics / f"{suite}-comparisons.csv", stage) if compared.pairs else None,
         pairs=read(metrics / f"{suite}-pairs.csv", PAIRS, stage, ["run", "against"]) if several else None,
-        seeds=read(metrics / f"{suite}-seeds.csv", ["seeds"], stage, ["run", "against"]) if several else None,
+        seeds=read(metrics / f"{suite}-seeds.csv", ["seeds"], stage, ["run", "against"]) if compared.pairs else None,
         curves=read(Path("plots/curves") / f"{suite}.csv", comparison.CURVES, stage, ["run"]),
         logs=read(Path("plots/logs") / f"{suite}.csv", comparison.LOGS, stage, ["run", "log"]),
         runs=[read_run(suite, run, found[run], params) for run in against],
@@ -131,13 +131,21 @@ def read_study(studies: Path, name: str) -> Study | Missing:
     path, stage = studies / "metrics" / f"{name}.csv", f"compare@{name}"
     if not path.is_file():
         return Missing(f"No results here: `dvc --cd studies repro {stage}` makes them.")
-    effects = studies / "metrics" / f"{name}-comparisons.csv"
     return Study(
         name=name,
         table=read(path, ["run", "accuracy"], stage, ["run", "precision", "trained_on", "torch"]),
-        effects=read_effects(effects, stage) if effects.is_file() else None,
+        effects=read_effects_of_study(studies / "metrics" / f"{name}-comparisons.csv", stage),
         pictures=read_pictures(studies / "plots/measures" / name),
     )
+
+
+def read_effects_of_study(path: Path, stage: str) -> DataFrame | Missing:
+    """Return the comparisons of a study, whose configurations may not be here."""
+    if not path.is_file():
+        return Missing(f"There are no comparisons here: `dvc --cd studies repro {stage}` makes them.")
+    with reading_file(path, stage):
+        none = pd.read_csv(path).empty
+    return Missing("None of its runs is compared with another one.") if none else read_effects(path, stage)
 
 
 def read_search(search: Path) -> Search | Missing:

@@ -1,6 +1,6 @@
 """Stage `search`: search for good hyperparameters on a validation split of the training images.
 
-cd search && python ../stages/search.py --data ../data/normalized
+cd search && python ../stages/resolve_search.py && python ../stages/search.py --data ../data/normalized
 """
 
 from pathlib import Path
@@ -26,8 +26,8 @@ def main(
     ] = Path("trials.db"),
     data: DataDirectory = Path("data/normalized"),
 ) -> None:
-    """Run the search that params.yaml describes and write the winner to best.yaml, as a run of the project's params.yaml."""
-    settings = params.load(Path("params.yaml"))
+    """Run the search that resolved.yaml describes and write the winner to best.yaml, as a run of the project's params.yaml."""
+    settings = params.load_resolved(Path("resolved.yaml"))
     images = stored.load_data(data)
 
     with SearchProgress() as progress:

@@ -15,9 +15,9 @@ RUNTIME = ("src", "stages", "search")
 DEVELOPMENT = ("tests", "benchmarks", "docs")
 
 # Run as a command or loaded by another package (pip loads hatchling), and not imported.
-COMMANDS = {"dvc"}  # runs the stages
+COMMANDS = {"dvc", "dvc-s3", "dvc-ssh"}  # runs the stages, with its remotes
 TOOLS = {
-    *("hatchling", "ipykernel", "mkdocs-material", "mkdocstrings", "mutmut", "mypy"),
+    *("hatchling", "ipykernel", "mkdocs-material", "mkdocstrings", "moto", "mutmut", "mypy"),
     *("nbstripout", "pre-commit", "pytest-cov", "pytest-xdist", "ruff"),
 }
 

@@ -24,7 +24,7 @@ from trained import small_model
 from trainlab.data.sources.folder import Folder
 from trainlab.data.stored import Dataset
 from trainlab.evaluation.calibration import probabilities
-from trainlab.files import read_tensors, write_tensors
+from trainlab.files import digest, read_tensors, write_tensors
 from trainlab.training.inference import BATCH
 
 MODEL = "models/small.safetensors"
@@ -329,7 +329,8 @@ class Bomb:
 def changed(**record: Any) -> bytes:
     """Return a model file whose record has other values."""
     tensors, before = read_tensors(Path(MODEL))
-    write_tensors(Path("changed"), tensors, {**before, **record})
+    after = {**before, **record}
+    write_tensors(Path("changed"), tensors, {**after, "digest": digest(tensors, after)})
     return Path("changed").read_bytes()
 
 

@@ -144,12 +144,15 @@ def test_checks_are_inherited_and_are_no_part_of_the_run() -> None:
 # Comparisons
 
 
+OPEN = "not said"
+
+
 def compared(suite: dict[str, Any] | None = None, **against: str | None) -> dict[str, str | None]:
-    """Return what each run is compared with, if its block says so, and the suite's block has these keys."""
+    """Return what each run is compared with, if its block says so or leaves it open, and the suite's has these keys."""
     params = copy.deepcopy(PARAMS)
     params["suites"]["tricks"] |= suite or {}
     params["runs"] = {
-        run: {"suite": "tricks", **({"against": other} if other else {})} for run, other in against.items()
+        run: {"suite": "tricks", **({} if other is OPEN else {"against": other})} for run, other in against.items()
     }
     before = {run: values.to_dict() for run, values in config.resolve(params).items()}
     assert not any({"against", "margin"} & values.keys() for values in before.values())  # they retrain nothing
@@ -157,10 +160,15 @@ def compared(suite: dict[str, Any] | None = None, **against: str | None) -> dict
 
 
 def test_a_run_is_compared_with_the_run_that_it_names_or_with_the_first_of_its_suite() -> None:
-    assert compared(a=None, b=None, c=None) == {"a": None, "b": "a", "c": "a"}
-    assert compared(a=None, b=None, c="b") == {"a": None, "b": "a", "c": "b"}
-    assert compared(a="c", b=None, c=None) == {"a": "c", "b": "a", "c": "a"}
-    assert compared({"against": "b"}, a=None, b=None, c="a") == {"a": "b", "b": None, "c": "a"}
+    assert compared(a=OPEN, b=OPEN, c=OPEN) == {"a": None, "b": "a", "c": "a"}
+    assert compared(a=OPEN, b=OPEN, c="b") == {"a": None, "b": "a", "c": "b"}
+    assert compared(a="c", b=OPEN, c=OPEN) == {"a": "c", "b": "a", "c": "a"}
+    assert compared({"against": "b"}, a=OPEN, b=OPEN, c="a") == {"a": "b", "b": None, "c": "a"}
+
+
+def test_a_run_is_compared_with_no_other_run_if_it_or_its_suite_says_null() -> None:
+    assert compared(a=OPEN, b=None, c=OPEN) == {"a": None, "b": None, "c": "a"}
+    assert compared({"against": None}, a=OPEN, b=OPEN, c="b") == {"a": None, "b": None, "c": "b"}
 
 
 def test_the_margin_of_a_suite() -> None:

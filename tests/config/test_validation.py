@@ -336,12 +336,16 @@ def test_a_run_is_compared_with_another_run_of_its_suite() -> None:
     def lines(against: object) -> list[str]:
         return mistakes({**PARAMS, **others, "runs": {**runs, "large": {"suite": "tricks", "against": against}}})
 
-    assert lines("smal") == ["params.yaml: runs.large.against is 'smal' (did you mean small?); one of: small"]
-    assert lines("large") == ["params.yaml: runs.large.against is 'large'; one of: small"]
-    assert lines("elsewhere") == ["params.yaml: runs.large.against is 'elsewhere'; one of: small"]
-    assert lines(["small"]) == ["params.yaml: runs.large.against is ['small'] (did you mean small?); one of: small"]
-    assert mistakes(with_run(against="small")) == ["params.yaml: runs.small.against is 'small'; one of: none"]
-    assert mistakes(with_suite(against="nobody")) == ["params.yaml: suites.tricks.against is 'nobody'; one of: small"]
+    assert lines("smal") == ["params.yaml: runs.large.against is 'smal' (did you mean small?); one of: small, null"]
+    assert lines("large") == ["params.yaml: runs.large.against is 'large'; one of: small, null"]
+    assert lines("elsewhere") == ["params.yaml: runs.large.against is 'elsewhere'; one of: small, null"]
+    assert lines(["small"]) == [
+        "params.yaml: runs.large.against is ['small'] (did you mean small?); one of: small, null"
+    ]
+    assert mistakes(with_run(against="small")) == ["params.yaml: runs.small.against is 'small'; one of: null"]
+    assert mistakes(with_suite(against="nobody")) == [
+        "params.yaml: suites.tricks.against is 'nobody'; one of: small, null"
+    ]
     assert mistakes({**PARAMS, "against": "small"}) == [
         "params.yaml: against is only allowed in suites and runs: move it to one of them"
     ]

@@ -98,27 +98,6 @@ def test_one_table_of_two_suites(script: ModuleType, root: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("chain", "broken"),
-    [
-        ("second > first", []),
-        ("first ~ third", []),
-        ("second > first ~ third", []),
-        ("first > second", ["first > second"]),
-        ("first > third", ["first > third"]),  # a difference within the intervals
-        ("third > first", ["third > first"]),
-        ("first ~ second", ["first ~ second"]),
-        ("second ~ first", ["second ~ first"]),
-        ("second > first > third", ["first > third"]),
-        ("second > fifth", ["second > fifth"]),
-        ("second >= first", ["second >= first"]),
-    ],
-)
-def test_claims(script: ModuleType, root: Path, chain: str, broken: list[str]) -> None:
-    text = f"Second is best.\n<!-- claim: metrics/suite.csv: {chain} -->\n"
-    assert list(script.broken_claims(text, root)) == [f"metrics/suite.csv does not show {claim}" for claim in broken]
-
-
 COMPARISONS = """\
 run,against,seeds,seeds_against,images,effect,low,high,p_value,p_holm,df,f1_effect,f1_low,f1_high,margin,verdict,answer
 second,first,3,3,100,0.2,0.1,0.3,0.001,0.002,9,0.2,0.1,0.3,0.01,helps,"`second` helps: +20.0 points"
@@ -137,6 +116,42 @@ def test_answers_are_one_sentence_per_comparison(script: ModuleType, root: Path)
         "<!-- /answers -->",
     ]
     assert script.fill(filled, root) == filled
+
+
+def test_a_study_without_results_names_the_command_that_makes_them(script: ModuleType, root: Path) -> None:
+    page = PAGE.replace("metrics/suite.csv", "studies/metrics/alpha.csv")
+    page += "<!-- answers: studies/metrics/alpha-comparisons.csv -->\n<!-- /answers -->\n"
+    empty = script.fill(page, root)
+    command = "`dvc --cd studies repro compare@alpha` makes them."
+    assert [line for line in empty.splitlines() if line.startswith(("|", "- "))] == [
+        *PAGE.splitlines()[3:5],
+        f"- `alpha` has no results yet: {command}",
+        f"- `alpha` has no comparisons yet: {command}",
+    ]
+    assert script.fill(empty, root) == empty
+
+    (root / "studies/metrics").mkdir(parents=True)
+    (root / "studies/metrics/alpha.csv").write_text(METRICS)
+    of_one_run = COMPARISONS.splitlines()[0] + "\n"
+    (root / "studies/metrics/alpha-comparisons.csv").write_text(of_one_run)
+    trained = script.fill(empty, root)
+    assert "| `second` |  | 70.7 % |" in trained
+    assert "no results yet" not in trained
+    assert f"- `alpha` has no comparisons yet: {command}" in trained
+    (root / "studies/metrics/alpha-comparisons.csv").write_text(COMPARISONS)
+    assert "- `second` helps: +20.0 points\n" in script.fill(trained, root)
+
+
+def test_a_picture_is_shown_if_it_is_there(script: ModuleType, root: Path) -> None:
+    page = "Above.\n<!-- picture: plots/a.png: what it shows -->\n<!-- /picture -->\nBelow.\n"
+    assert script.fill(page, root) == page
+    (root / "plots").mkdir()
+    (root / "plots/a.png").write_bytes(b"")
+    filled = script.fill(page, root, root / "docs")
+    assert filled.splitlines()[2] == "![what it shows](../plots/a.png)"
+    assert script.fill(filled, root, root / "docs") == filled
+    (root / "plots/a.png").unlink()
+    assert script.fill(filled, root, root / "docs") == page
 
 
 @pytest.mark.parametrize(
@@ -203,16 +218,16 @@ def test_broken_claim_is_an_error_also_without_check(
     script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(script, "ROOT", root)
-    (root / "docs/page.md").write_text("<!-- claim: metrics/suite.csv: first > second -->\n")
+    (root / "metrics/suite-comparisons.csv").write_text(COMPARISONS)
+    (root / "docs/page.md").write_text("<!-- claim: metrics/suite-comparisons.csv: second hurts -->\n")
     assert script.main([]) == 1
-    assert "docs/page.md: metrics/suite.csv does not show first > second" in capsys.readouterr().err
+    assert "docs/page.md: metrics/suite-comparisons.csv does not show second hurts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("page", "file"),
     [
         (PAGE, "suite.csv"),
-        ("<!-- claim: metrics/suite.csv: first > second -->\n", "suite.csv"),
         ("<!-- answers: metrics/suite-comparisons.csv -->\n<!-- /answers -->\n", "suite-comparisons.csv"),
         ("<!-- claim: metrics/suite-comparisons.csv: first helps -->\n", "suite-comparisons.csv"),
         ("<!-- claim: metrics/suite-pairs.csv: first > second -->\n", "suite-pairs.csv"),

@@ -40,7 +40,8 @@ def test_finished_trials_are_kept_and_the_winner_is_a_run_of_params_yaml(small_s
     assert small_search.dvc("--cd", "search", "repro").ran_stages() == set()
     small_search.commit("searched")
     tracked = set(small_search.git("ls-files", "search").stdout.split())
-    assert {f"search/{name}" for name in ("best.yaml", "dvc.lock", "result.json", "trials.csv")} <= tracked
+    written = ("best.yaml", "dvc.lock", "resolved.yaml", "result.json", "trials.csv")
+    assert {f"search/{name}" for name in written} <= tracked
     assert "search/plots/history.png" in tracked
     assert not [name for name in tracked if "trials.db" in name]
     for command in (("metrics", "show"), ("plots", "show")):  # of the main pipeline
@@ -49,7 +50,12 @@ def test_finished_trials_are_kept_and_the_winner_is_a_run_of_params_yaml(small_s
     depending = [line for line in small_search.dvc("status").stdout.splitlines() if "search" in line]
     assert [line.split()[-1] for line in depending] == ["search/dvc.lock"]
 
-    # Code that no trial runs: the stage runs again, and its trials are done.
+    # Code and comments that change no trial: the results stay valid.
+    small_search.append("src/trainlab/models/resnet18.py", "\nUNUSED = 1\n")
+    small_search.append("src/trainlab/training/loop.py", "\n# a comment\n")
+    small_search.append("search/params.yaml", "\n# a comment\n")
+    assert small_search.dvc("--cd", "search", "repro").ran_stages() == {"resolve"}
+    # The search's own code: the stage runs again, and its trials are done.
     small_search.append("src/trainlab/evaluation/plots.py", "\nUNUSED = 1\n")
     again = small_search.dvc("--cd", "search", "repro")
     assert again.ran_stages() == {"search"}
@@ -63,6 +69,12 @@ def test_finished_trials_are_kept_and_the_winner_is_a_run_of_params_yaml(small_s
     small_search.stage("resolve")
     found = json.loads(small_search.path("search/result.json").read_text())
     assert small_search.config("best")["lr"] == found["values"]["lr"]
+
+    # Code that the trials run: they are trained again.
+    small_search.append("src/trainlab/training/replicas.py", "\nprint('imported')\n")
+    again = small_search.dvc("--cd", "search", "repro")
+    assert again.ran_stages() == {"resolve", "search"}
+    assert len(trials(again)) == 2
 
 
 def test_random_points_are_queued_as_experiments(small_search: Scratch) -> None:

@@ -1,9 +1,12 @@
 """A student's place in the pipeline: after its teacher."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.scratch import Result, Scratch
 from small import data, run_config
+from trainlab import config
 from trainlab.training.replicas import train
 
 DISTILLED = {"name": "teacher_student", "alpha": 0.5, "temperature": 1.0}
@@ -50,7 +53,15 @@ def test_a_missing_or_unsuitable_teacher_is_reported_before_training(school: Scr
     [line] = refused.messages()
     assert line.startswith("trainlab: models/teacher.safetensors is missing: ")
 
-    train(run_config(epochs=1), data()).save(school.path("models/teacher.safetensors"))
+    other = train(run_config(epochs=1), data())
+    other.save(school.path("models/teacher.safetensors"))
+    refused = school.stage("train", "pupil", check=False)
+    assert refused.code == 1
+    [line] = refused.messages()
+    assert "is not the model of the run teacher as it is configured now (it differs in run, " in line
+
+    teacher = config.load(school.path("configs/tricks/teacher.yaml"))  # a file that claims to be it
+    replace(other, config=teacher).save(school.path("models/teacher.safetensors"))
     refused = school.stage("train", "pupil", check=False)
     assert refused.code == 1
     [line] = refused.messages()

@@ -97,6 +97,23 @@ def test_the_projects_studies_are_valid_and_measured(runs: dict[str, RunConfig])
     assert runs["then_5e_2"].suite == "rate_step"  # of stage `per_sample_loss`
 
 
+def test_the_studies_at_full_size_have_the_configurations_of_the_suites_and_of_the_winner(
+    runs: dict[str, RunConfig],
+) -> None:
+    def values(run: RunConfig, *others: str) -> dict[str, object]:
+        return {key: value for key, value in run.to_dict().items() if key not in ("run", "suite", *others)}
+
+    suites = config.resolve(config.load_params(PROJECT / "params.yaml"))
+    assert values(runs["in_float32"]) == values(suites["baseline"])
+    assert values(runs["in_bfloat16"]) == {**values(suites["baseline"]), "precision": "bfloat16"}
+    assert values(runs["tricks_weight_decay"]) == values(suites["weight_decay"])
+    if "winner" in runs:
+        best = config.load_params(PROJECT / "search/best.yaml")["best"]
+        winner = config.from_dict({"run": "best", **best}, "search/best.yaml")
+        others = ("code", "seed", "replicas", "threads")
+        assert values(runs["winner"], *others) == values(winner, *others)
+
+
 def test_each_network_of_the_capacity_study_is_trained_on_few_and_on_many_images(runs: dict[str, RunConfig]) -> None:
     of_study = {run: settings for run, settings in runs.items() if settings.suite == "capacity"}
     assert of_study

@@ -208,7 +208,15 @@ def test_a_suite_of_one_run_has_no_comparisons(report: Report) -> None:
         logs=suite.logs[suite.logs["run"] == "plain"],
         runs=suite.runs[:1],
     )
-    assert "A suite of one run has no comparisons." in page.render(replace(report, suites={"tricks": alone}))
+    assert "None of its runs is compared with another one." in page.render(replace(report, suites={"tricks": alone}))
+
+
+def test_a_suite_whose_runs_are_not_compared_has_its_pairs(report: Report) -> None:
+    suite = replace(of_suite(report), against=dict.fromkeys(AGAINST), effects=None, seeds=None)
+    text = page.render(replace(report, suites={"tricks": suite}, studies=Missing("none")))
+    assert "None of its runs is compared with another one." in text
+    assert "All pairs of runs" in text
+    assert "How many seeds" not in text
 
 
 def test_a_run_that_diverged_is_drawn_up_to_there(report: Report) -> None:
@@ -221,11 +229,12 @@ def test_a_run_that_diverged_is_drawn_up_to_there(report: Report) -> None:
     assert {run: list(of_run) for run, of_run in values.items()} == {"plain": ["1", "2", "3"], "better": ["1"]}
 
 
-def test_a_study_without_comparisons_names_their_command(report: Report) -> None:
+def test_a_study_without_comparisons_says_why(report: Report) -> None:
     assert isinstance(report.studies, dict)
-    studies = {"alpha": replace(report.studies["alpha"], effects=None)}
+    studies = {"alpha": replace(report.studies["alpha"], effects=Missing("Run `this`."))}
     text = page.render(replace(report, studies=studies))
-    assert "<code>dvc --cd studies repro compare@alpha</code>" in text
+    assert "Run <code>this</code>." in text
+    assert "3 runs, not compared" in text
 
 
 def test_runs_with_one_seed_are_called_models(report: Report) -> None:

@@ -152,6 +152,6 @@ def content(root: Path) -> dict[str, str]:
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_file() and not name.startswith((".git/", ".dvc/tmp/", "site/")):
+        if path.is_file() and not name.startswith((".git/", "site/")) and ".dvc/tmp/" not in name:
             found[name] = hashlib.md5(path.read_bytes()).hexdigest()
     return found

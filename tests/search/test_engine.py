@@ -41,7 +41,7 @@ CODES: dict[frozenset[type], str] = {}
 @pytest.fixture(autouse=True)
 def cached_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute the fingerprint of the same components once: it takes longer than a trial."""
-    compute = engine._fingerprint
+    compute = engine.code_of
 
     def cached(runs: Iterable[RunConfig]) -> str:
         runs = list(runs)
@@ -50,7 +50,7 @@ def cached_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
             CODES[used] = compute(runs)
         return CODES[used]
 
-    monkeypatch.setattr(engine, "_fingerprint", cached)
+    monkeypatch.setattr(engine, "code_of", cached)
 
 
 @pytest.fixture
@@ -401,7 +401,7 @@ def test_other_images_and_other_code_do_not_continue_the_old_trials(
     images = data()
     find(content, Data(replace(images.train, images=255 - images.train.images), images.test))
     assert len(trained) == 6
-    monkeypatch.setattr(engine, "_fingerprint", lambda runs: "another")
+    monkeypatch.setattr(engine, "code_of", lambda runs: "another")
     find(content)
     assert len(trained) == 9
 

@@ -96,6 +96,22 @@ def test_values_replace_those_of_the_base_run_by_path(tmp_path: Path) -> None:
     assert run.suite == "tricks"
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"sampler": {"name": "tpe", "startup": 2}, "cohort": 3},
+        {"pruner": {"name": "median", "startup": 1, "warmup": 0.5}},
+    ],
+)
+def test_resolved_values_are_read_as_they_were(tmp_path: Path, own: dict[str, Any]) -> None:
+    settings = load(tmp_path, changed(**own))
+    text = params.resolved(settings)
+    (tmp_path / "resolved.yaml").write_text(text)
+    assert params.load_resolved(tmp_path / "resolved.yaml") == settings
+    assert text.startswith(f"code: {params.code_of(settings.ends())}\n")
+
+
 def test_the_search_of_the_project_is_valid_and_its_suite_exists() -> None:
     search = params.load(PROJECT / "search/params.yaml")
     first = search.rounds[0]

@@ -86,6 +86,21 @@ def test_compare_writes_tables(project: Path) -> None:
     assert written(project) == before
 
 
+def test_runs_that_are_compared_with_none(project: Path) -> None:
+    suite = project / "configs/tricks/_suite.yaml"
+    suite.write_text("margin: 0.01\nruns: {plain: , worse: , better: worse}\n")
+    succeed(project, "compare", "tricks")
+    [compared] = rows(project / "metrics/tricks-comparisons.csv")
+    assert (compared["run"], compared["p_holm"]) == ("better", compared["p_value"])  # one comparison: not adjusted
+    suite.write_text("margin: 0.01\nruns: {plain: , worse: , better: }\n")
+    said = succeed(project, "compare", "tricks")
+    assert "points" not in said
+    for name in ("metrics/tricks-comparisons.csv", "metrics/tricks-seeds.csv", "plots/effects/tricks.csv"):
+        assert rows(project / name) == []
+        assert (project / name).read_text().count("\n") == 1
+    assert len(rows(project / "metrics/tricks-pairs.csv")) == 3
+
+
 def test_validation_accuracy_has_a_key_of_its_own(project: Path) -> None:
     watch(project, "plain")
     succeed(project, "compare", "tricks")

@@ -57,6 +57,15 @@ def test_a_suite_of_one_run_has_no_comparisons(project: Path) -> None:
     assert drawn == {"f1.png", "curves.png", "reliability.png", "confusion-plain.png"}
 
 
+def test_a_suite_whose_runs_are_not_compared_has_its_pairs(project: Path) -> None:
+    (project / "configs/tricks/_suite.yaml").write_text("margin: 0.01\nruns: {plain: , worse: , better: }\n")
+    succeed(project, "compare", "tricks")
+    succeed(project, "draw", "tricks")
+    drawn = set(digests(project / "plots/pictures/tricks"))
+    assert {"f1.png", "pairs.png"} <= drawn
+    assert "effects.png" not in drawn
+
+
 def test_draw_needs_neither_models_nor_images_nor_torch(project: Path) -> None:
     assert modules(project, "draw", "tricks") == {"matplotlib"}
 

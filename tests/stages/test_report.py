@@ -82,6 +82,24 @@ def test_parts_that_are_missing_are_named_with_their_command(project: Path) -> N
     assert "<code>dvc repro compare@tricks</code>" in page(project)
 
 
+def test_a_suite_and_a_study_whose_runs_are_not_compared(project: Path) -> None:
+    import shutil
+
+    (project / "configs/tricks/_suite.yaml").write_text("margin: 0.01\nruns: {plain: , worse: , better: }\n")
+    succeed(project, "compare", "tricks")
+    shutil.copytree(project / "metrics", project / "studies/metrics")
+    (project / "studies/params.yaml").write_text("suites: {tricks: {}}\n")
+    succeed(project, "report")
+    assert page(project).count("None of its runs is compared with another one.") == 2
+
+    (project / "studies/metrics/tricks-comparisons.csv").unlink()
+    succeed(project, "report")
+    assert "<code>dvc --cd studies repro compare@tricks</code>" in page(project)
+    (project / "studies/metrics/tricks-comparisons.csv").write_text("")
+    done = stage(project, "report")
+    assert done.stderr.startswith("trainlab: studies/metrics/tricks-comparisons.csv is damaged")
+
+
 def test_studies_and_search_are_on_the_page(project: Path) -> None:
     import shutil
 

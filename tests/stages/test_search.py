@@ -23,7 +23,8 @@ from trainlab.data.stored import Split
 
 pytestmark = pytest.mark.slow
 
-ARGUMENTS = [str(Path(__file__).parents[2] / "stages/search.py"), "--data", "../data/normalized"]
+STAGES = Path(__file__).parents[2] / "stages"
+ARGUMENTS = [str(STAGES / "search.py"), "--data", "../data/normalized"]
 COMMAND = [sys.executable, *ARGUMENTS]
 UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
 WRITTEN = ("best.yaml", "result.json", "trials.csv", "plots/history.png", "plots/slices.png")
@@ -31,14 +32,20 @@ WRITTEN = ("best.yaml", "result.json", "trials.csv", "plots/history.png", "plots
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Return the directory search/ of a project: its parameters, with the images beside it."""
+    """Return the directory search/ of a project: its parameters, resolved, with the images beside it."""
     train, test = data()
     assert test is not None
     splits = Split(train.images, train.labels), Split(test.images, test.labels)
     stored.save(tmp_path / "data/normalized", *splits, train.classes)
     (tmp_path / "search").mkdir()
     (tmp_path / "search/params.yaml").write_text(reading.dump(changed(moves=0)))
+    assert resolve(tmp_path / "search").returncode == 0
     return tmp_path / "search"
+
+
+def resolve(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [forked.python(), str(STAGES / "resolve_search.py")]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
 
 
 def search(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -109,7 +116,7 @@ def test_ctrl_c_names_the_file_of_the_finished_trials(directory: Path) -> None:
     kept = directory.parent / "elsewhere/trials.db"
     assert f"finished trials are stored in {kept}: the same command resumes the search" in output
     assert errors == "trainlab: stopped by Ctrl-C; no incomplete file is left\n"
-    assert [path.name for path in directory.iterdir()] == ["params.yaml"]
+    assert sorted(path.name for path in directory.iterdir()) == ["params.yaml", "resolved.yaml"]
 
 
 def test_what_it_writes(directory: Path) -> None:
@@ -134,7 +141,12 @@ def test_what_it_writes(directory: Path) -> None:
 def test_a_mistake_is_one_line(directory: Path) -> None:
     wrong = changed(sampler="rndom", base={**PARAMS["base"]})
     (directory / "params.yaml").write_text(reading.dump(wrong))
-    done = search(directory)
+    before = (directory / "resolved.yaml").read_bytes()
+    done = resolve(directory)
     assert done.returncode == 1
     assert done.stderr.startswith("trainlab: params.yaml: sampler.name is 'rndom' (did you mean random?)")
     assert done.stderr.count("\n") == 1
+    assert (directory / "resolved.yaml").read_bytes() == before
+    (directory / "resolved.yaml").unlink()
+    done = search(directory)
+    assert (done.returncode, done.stderr) == (1, "trainlab: resolved.yaml is missing: run `dvc repro resolve`\n")

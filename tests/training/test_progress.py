@@ -110,7 +110,7 @@ def test_a_line_shows_the_images_per_second_of_its_epoch(monkeypatch: pytest.Mon
                 progress.step(Step(replica=0, epoch=epoch, done=done, steps=2, images=50, loss=torch.tensor(1.0)))
             now += seconds
             progress.epoch(row(epoch))
-    assert [line.rpartition("  ")[2] for line in out.getvalue().splitlines()] == ["25 images/s", "5from a checkpoint"]
+    assert [line.rpartition("  ")[2] for line in out.getvalue().splitlines()] == ["25 images/s", "50 images/s"]
     assert progress.images == 200
 
 

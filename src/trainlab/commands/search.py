@@ -22,7 +22,7 @@ def search(
     ] = Path("search/trials.db"),
     data: Annotated[Path, typer.Option(help="Directory of the normalized images.")] = Path("data/normalized"),
 ) -> None:
-    """Train the trials of the search on a Ray cluster, several at the same time.
+    """Train the trials of the search on a Ray cluster, side by side.
 
     The images travel once per node, and results are stored by this process. Afterwards, `dvc --cd search repro` writes the
     results; it finds all trials stored and trains nothing. After an interruption, the same command resumes.

@@ -85,7 +85,7 @@ def resolve_checks(params: Mapping[str, Any]) -> dict[str, CheckConfig]:
 def resolve_suites(params: Mapping[str, Any]) -> dict[str, SuiteConfig]:
     """Return how the runs of each suite are compared, by suite name.
 
-    A run without ``against`` is compared with the first run of its suite.
+    A run without ``against`` is compared with the first run of its suite, one with ``against: null`` with no other run.
 
     Parameters
     ----------

@@ -159,9 +159,9 @@ def _in_against(params: Mapping[str, Any], suites: Mapping[str, Any], member: _M
         (member.path, member.own, others),
         (f"suites.{suite}", of_suite if isinstance(of_suite, Mapping) else {}, [*others, member.name]),
     ):
-        against = level.get("against", allowed[0] if allowed else None)
-        if "against" in level and against not in allowed:
-            yield f"{path}.against is {against!r}{suggest(against, allowed)}; one of: {', '.join(allowed) or 'none'}"
+        against = level.get("against")
+        if against is not None and against not in allowed:
+            yield f"{path}.against is {against!r}{suggest(against, allowed)}; one of: {', '.join([*allowed, 'null'])}"
 
 
 def _in_teacher(student: str, runs: Mapping[str, Any], students: Mapping[str, Any]) -> Iterator[str]:

@@ -42,6 +42,11 @@ class Suite(NamedTuple):
         """The names of the runs in the order of params.yaml."""
         return list(self.against)
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each run that is compared with another one, and that run."""
+        return [(run, other) for run, other in self.against.items() if other]
+
 
 def read_suite(configs: Path) -> Suite:
     """Return how the runs of a suite are compared.

@@ -75,7 +75,7 @@ class Suite:
     table
         See :func:`trainlab.evaluation.comparison.table`.
     effects, pairs, seeds
-        See :mod:`trainlab.evaluation.effects`; None for a suite of one run.
+        See :mod:`trainlab.evaluation.effects`; None if no run is compared with another one, or for a suite of one run.
     curves, logs
         See :func:`trainlab.evaluation.comparison.curves` and :func:`~trainlab.evaluation.comparison.logs`.
     runs
@@ -105,14 +105,14 @@ class Study:
     table
         As that of a :class:`Suite`.
     effects
-        The same; None if the study has no comparisons.
+        The same.
     pictures
         PNG files of what is measured beside the accuracy, by name.
     """
 
     name: str
     table: DataFrame
-    effects: DataFrame | None
+    effects: DataFrame | Missing
     pictures: Mapping[str, bytes]
 
 

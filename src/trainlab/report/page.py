@@ -300,7 +300,7 @@ def shown_study(study: Study) -> dict[str, Any]:
         "table": study.table,
         "caption": comparison.caption(study.table),
         "note": comparison.interval_note(study.table),
-        "effects": shown_effects(study.effects),
+        "effects": study.effects if isinstance(study.effects, Missing) else shown_effects(study.effects),
         "accuracies": charts.accuracies(study.table),
         "pictures": {name.replace("_", " "): gallery.picture_uri(png) for name, png in study.pictures.items()},
     }

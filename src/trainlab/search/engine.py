@@ -23,13 +23,12 @@ from pandas import DataFrame
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from trainlab import fingerprint
 from trainlab.config import RunConfig, reading
 from trainlab.config.messages import explain
 from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
 from trainlab.evaluation.metrics import evaluate
-from trainlab.search.params import Fixed, Round, Search
+from trainlab.search.params import Fixed, Round, Search, code_of
 from trainlab.search.space import Dimension, Value
 from trainlab.training import devices
 from trainlab.training.loop import Row, Step, build
@@ -278,8 +277,7 @@ class _Work:
         self._settings, self._data, self._store, self._progress = settings, data, store, progress
         self._workplace = workplace
         self._pixels = _digest(data.train)
-        runs = [settings.run({key: end}) for key, dimension in settings.space.items() for end in dimension.ends()]
-        self._code = _fingerprint(runs)
+        self._code = code_of(settings.ends())
 
     def sweep(self, number: int, move: int, space: dict[str, Dimension], kept: Mapping[str, Value]) -> Sweep:
         """Run the trials of a round that are not stored yet."""
@@ -377,7 +375,7 @@ class _Work:
     def winner(self, values: dict[str, Value], sweep: Sweep, best: FrozenTrial) -> Winner:
         """Train the winner on all training images and score it on the test images, once."""
         config = self._settings.run(values, epochs=sweep.round.epochs)
-        config = config.model_copy(update={"code": _fingerprint([config])})
+        config = config.model_copy(update={"code": code_of([config])})
         test = self._data.test
         assert test is not None
         study = self._study("winner", {"run": config.to_dict(), "test": _digest(test)})
@@ -416,10 +414,6 @@ class _Work:
             f"{sweep.title}: {ranges}; {one.trials} trials{stored}, {_many(one.epochs, 'epoch')} of {images},"
             f" compared by {one.judged_by}"
         )
-
-
-def _fingerprint(runs: Iterable[RunConfig]) -> str:
-    return fingerprint.of_run([component for run in runs for component in run.components()], schema=RunConfig)
 
 
 def _check(settings: Search, images: Dataset) -> None:

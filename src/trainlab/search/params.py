@@ -1,7 +1,7 @@
 """The schema of search/params.yaml: what a search varies, how it draws values, and its rounds."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,11 +14,13 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 from pydantic import BaseModel, Field, ValidationError
 
+from trainlab import fingerprint
 from trainlab.component import Component, Strict, one_of
 from trainlab.config import RunConfig, reading
 from trainlab.config.inheritance import merge
 from trainlab.config.messages import explain, suggest
 from trainlab.errors import UserError, listed
+from trainlab.files import repro
 from trainlab.search.space import AnyDimension, Space, Value, grid
 
 # How values are drawn
@@ -249,6 +251,15 @@ class Search(_Outline):
             merged = merge(merged, nested(key, value))
         return RunConfig.model_validate({"run": "best", "replicas": 1, "epochs": 1, **merged, **own})
 
+    def ends(self) -> Iterator[RunConfig]:
+        """Yield the base run with each end of each dimension: together they have every component of the trials."""
+        return (self.run({key: end}) for key, dimension in self.space.items() for end in dimension.ends())
+
+
+def code_of(runs: Iterable[RunConfig]) -> str:
+    """Return the fingerprint of the code that trains these runs."""
+    return fingerprint.of_run([component for run in runs for component in run.components()], schema=RunConfig)
+
 
 def nested(key: str, value: object) -> dict[str, Any]:
     """Return the nested blocks of a dotted path.
@@ -268,7 +279,28 @@ def load(path: Path) -> Search:
     UserError
         If anything is wrong: one line per mistake, with the key's path, its value and what is allowed.
     """
-    params = reading.load(path, "run this in the directory search, or with `dvc --cd search repro`")
+    return _validated(reading.load(path, "run this in the directory search, or with `dvc --cd search repro`"), path)
+
+
+def resolved(settings: Search) -> str:
+    """Return the YAML text that the results of a search depend on: its values and the fingerprint of the trials' code."""
+    values = {"code": code_of(settings.ends()), **settings.model_dump(exclude_defaults=True)}
+    return reading.dump(values, flow_leaves=True)
+
+
+def load_resolved(path: Path) -> Search:
+    """Read what :func:`resolved` returned.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged.
+    """
+    values = reading.load(path, f"run {repro('resolve', path)}")
+    return _validated({key: value for key, value in values.items() if key != "code"}, path)
+
+
+def _validated(params: Mapping[str, Any], path: Path) -> Search:
     found = list(dict.fromkeys(_mistakes(params)))
     if found:
         raise UserError(listed([f"{path}: {mistake}" for mistake in found]))
