@@ -1,7 +1,7 @@
 """Record new code with old results, where a change of the code was shown to change no result.
 
 python benchmarks/adopt.py                # the main pipeline
-python benchmarks/adopt.py studies        # a DVC project of its own
+python benchmarks/adopt.py studies        # a DVC project of its own; or search
 
 `dvc commit` does the same, but needs every output at hand. This needs Git and dvc.lock only, so it works in a fresh clone
 without a model. It adopts a stage if nothing changed but its code: the files under src/ and stages/ that it runs, and
@@ -23,6 +23,7 @@ from rich.console import Console
 from ruamel.yaml import YAML
 
 CODE = ("src", "stages")  # directories of the Git repository
+CONFIGURATIONS = {"configs", "resolved.yaml"}  # what `resolve` writes, fingerprints included
 
 
 def main(
@@ -38,7 +39,7 @@ def main(
     base = base or git("log", "-1", "--format=%H", "--", str(project / "dvc.lock"))
     with Repo(str(project)) as repo, checked_out(base) as old:
         if any(stage.name == "resolve" for stage in repo.index.stages):  # quick, and what the others depend on
-            repo.reproduce(["resolve"], single_item=True)
+            repo.reproduce([f"{project / 'dvc.yaml'}:resolve"], single_item=True)
             run_resolve(repo, old / project.relative_to(root))
         adopted, refused = [], []
         for stage in repo.index.stages:
@@ -95,7 +96,7 @@ def other_changes(dep: Dependency, root: Path, old: Path) -> Iterator[str]:
     name = path.relative_to(root) if path.is_relative_to(root) else path
     if name.parts[0] in CODE:
         return
-    if "configs" not in name.parts:
+    if CONFIGURATIONS.isdisjoint(name.parts):
         yield f"{dep.def_path} changed"
         return
     present, before = (sorted(file.relative_to(place) for file in files(place / name)) for place in (root, old))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.scratch import Result, Scratch
+from pipeline.scratch import PROJECT, Result, Scratch
 
 RATE = {"name": "log_uniform", "low": 1e-4, "high": 1e-1}
 DECAY = {"name": "log_uniform", "low": 1e-5, "high": 1e-2}
@@ -70,7 +70,11 @@ def test_finished_trials_are_kept_and_the_winner_is_a_run_of_params_yaml(small_s
     found = json.loads(small_search.path("search/result.json").read_text())
     assert small_search.config("best")["lr"] == found["values"]["lr"]
 
-    # Code that the trials run: they are trained again.
+    # Code that the trials run: they are trained again, unless it is adopted.
+    small_search.append("src/trainlab/training/replicas.py", "\nif False:\n    print()\n")
+    adopted = small_search.run("python", str(PROJECT / "benchmarks/adopt.py"), "search", timeout=600)
+    assert "search: resolved.yaml" in adopted.stdout
+    assert small_search.dvc("--cd", "search", "repro").ran_stages() == set()
     small_search.append("src/trainlab/training/replicas.py", "\nprint('imported')\n")
     again = small_search.dvc("--cd", "search", "repro")
     assert again.ran_stages() == {"resolve", "search"}

@@ -76,6 +76,18 @@ def test_studies_are_reproduced_apart_from_the_pipeline(small_studies: Scratch) 
     assert [name for name in small_studies.changed_files() if "plots/" in name and not name.startswith("src/")] == []
 
 
+def test_a_study_whose_runs_are_not_compared(small_studies: Scratch) -> None:
+    with small_studies.params("studies/params.yaml") as params:
+        params["suites"]["alpha"]["against"] = None
+    small_studies.dvc("--cd", "studies", "repro", "draw@alpha")
+    assert small_studies.table("studies/metrics/alpha-comparisons.csv") == []
+    assert len(small_studies.table("studies/metrics/alpha-pairs.csv")) == 1
+    pictures = {path.name for path in small_studies.path("studies/plots/pictures/alpha").iterdir()}
+    assert "pairs.png" in pictures
+    assert "effects.png" not in pictures
+    small_studies.dvc("--cd", "studies", "plots", "show")
+
+
 def test_a_mistake_names_the_file_of_the_studies(small_studies: Scratch) -> None:
     small_studies.edit("studies/params.yaml", "subset: 60", "subsett: 60")
     refused = small_studies.dvc("--cd", "studies", "repro", "resolve", check=False)

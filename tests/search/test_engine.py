@@ -20,7 +20,8 @@ from trainlab.data import stored
 from trainlab.data.sources.digits import Digits
 from trainlab.data.stored import Data, Dataset
 from trainlab.errors import UserError
-from trainlab.search import engine, params
+from trainlab.search import engine
+from trainlab.search.params import code_of
 from trainlab.training import model_file
 from trainlab.training.loop import Row
 from trainlab.training.replicas import train
@@ -41,7 +42,7 @@ CODES: dict[frozenset[type], str] = {}
 @pytest.fixture(autouse=True)
 def cached_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute the fingerprint of the same components once: it takes longer than a trial."""
-    compute = params.code_of
+    compute = code_of
 
     def cached(runs: Iterable[RunConfig]) -> str:
         runs = list(runs)

@@ -217,6 +217,8 @@ class _Run:
                 # A frozen stage waits for its dependencies, too, if they come before it in DVC's order.
                 upstream = [by_stage[other] for other in graph.successors(stage) if other in by_stage]
                 by_stage[stage] = Task(stage, number, upstream, logs / f"{number}.log")
+                if stage.cmd and not stage.frozen:
+                    stage.ignore_outs()  # in DVC's order, and not in the order in which stages end
             self.tasks = list(by_stage.values())
         self._display.planned(self.tasks)
 
