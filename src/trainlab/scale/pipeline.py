@@ -220,6 +220,7 @@ class _Run:
                 if stage.cmd and not stage.frozen:
                     stage.ignore_outs()  # in DVC's order, and not in the order in which stages end
             self.tasks = list(by_stage.values())
+            self._repo.scm._reset()  # it has read .gitignore before these lines
         self._display.planned(self.tasks)
 
     def all(self, keep_going: bool) -> None:
