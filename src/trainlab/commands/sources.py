@@ -57,8 +57,6 @@ class Source:
         return Predictions.load(self.path)
 
     def _load_from_revision(self) -> Predictions:
-        from dvc.exceptions import DvcException
-
         files, path = _files(self.revision), self.path.as_posix()
         try:
             content = files.read_bytes(path)
@@ -71,7 +69,7 @@ class Source:
                     f"from another remote; else run `dvc repro` in a checkout of {self.revision}"
                 )
             raise UserError(f"{self.name}: {path} {step}") from error
-        except (DvcException, OSError) as error:
+        except Exception as error:  # each kind of remote has its own: botocore's NoCredentialsError, say
             raise UserError(
                 f"{self.name}: {path} cannot be read ({_line(error)}): check it with `dvc fetch`"
             ) from error
