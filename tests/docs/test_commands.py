@@ -129,7 +129,9 @@ def load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("file", [".github/workflows/ci.yml", ".github/workflows/compare.yml", ".pre-commit-config.yaml"])
+@pytest.mark.parametrize(
+    "file", [".github/workflows/ci.yml", ".github/workflows/compare.yml", ".pre-commit-config.yaml"]
+)
 def test_make_targets_of_automation(file: str) -> None:
     used = re.findall(r"\bmake ([a-z-]+)", (PROJECT / file).read_text(encoding="utf-8"))
     assert used
