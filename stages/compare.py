@@ -14,6 +14,8 @@ from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.tables import write_csv
 from trainlab.files import write_json
 
+SHOWN = 3  # files of deleted runs that are named
+
 
 def main(suite: Suite) -> None:
     """Compare the runs of one suite: tables, answers in words, and the numbers that `dvc metrics` and `dvc plots` show."""
@@ -47,7 +49,9 @@ def main(suite: Suite) -> None:
     per_run = ("metrics", "plots/history", "plots/confusion", "plots/reliability")
     directories = [Path(directory) / suite for directory in per_run]
     if old := comparison.leftovers(against, directories):
-        print(f"left over from runs that params.yaml no longer names, not compared: {', '.join(map(str, old))}")
+        more = f" and {len(old) - SHOWN} more" if len(old) > SHOWN else ""
+        names = ", ".join(map(str, old[:SHOWN]))
+        print(f"left over from runs that params.yaml no longer names, not compared: {names}{more}")
 
 
 def rounded(numbers: Mapping[str, float]) -> dict[str, float]:

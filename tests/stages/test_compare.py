@@ -83,6 +83,13 @@ def test_compare_writes_tables(project: Path) -> None:
     assert said.splitlines()[-1] == (
         f"left over from runs that params.yaml no longer names, not compared: {', '.join(old)}"
     )
+    for number in range(4):
+        (project / f"metrics/tricks/z{number}.json").write_text("old")
+    assert (
+        succeed(project, "compare", "tricks")
+        .splitlines()[-1]
+        .endswith(f"not compared: {', '.join(old[:2])}, metrics/tricks/z0.json and 4 more")
+    )
     assert written(project) == before
 
 
