@@ -1,7 +1,9 @@
 """``dvc exp run``: single values changed on the command line, in copies of the repository, queued side by side."""
 
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,3 +85,21 @@ def wait_for_queue(repo: Scratch, seconds: float) -> dict[str, str]:
             return states
         assert time.monotonic() < end, f"not done after {seconds} seconds:\n{status}"
         time.sleep(2)
+
+
+def test_the_way_back_after_ctrl_c(repo: Scratch) -> None:
+    process = repo.start("dvc", "exp", "run", "-S", "suites.tricks.epochs=200000", "train@baseline")
+    history, started = repo.path("plots/history/tricks/baseline.csv"), time.time()
+    while not (history.exists() and history.stat().st_mtime > started):
+        assert process.poll() is None
+        assert time.time() < started + 120
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert {"params.yaml", "dvc.lock"} <= set(repo.changed_files())
+
+    repo.git("restore", "params.yaml", "dvc.lock", "metrics", "plots")
+    repo.dvc("checkout")
+    assert repo.changed_files() == []
+    assert repo.dvc("repro").ran_stages() == set()

@@ -71,14 +71,36 @@ def test_a_clone_pulls_and_has_nothing_to_do(shared: Scratch, tmp_path: Path) ->
 
 
 def test_an_experiment_is_shared_and_applied_without_training(changed_repo: Scratch, tmp_path: Path) -> None:
-    changed_repo.dvc("push")
-    clone = changed_repo.clone(tmp_path / "clone")
-    clone.git("checkout", "--quiet", "HEAD~1")  # the commit that the experiment started from
+    server = Scratch(tmp_path / "server.git")
+    changed_repo.git("init", "--quiet", "--bare", "--initial-branch", "main", str(server.root))
+    changed_repo.git("remote", "add", "origin", str(server.root))
+    # The commit that the experiment started from, and nothing of the experiment.
+    changed_repo.git("push", "--quiet", "origin", "main~1:refs/heads/main")
+    storage = ("remote", "modify", "--local", "storage", "url", str(tmp_path / "storage"))  # an empty one
+    changed_repo.dvc(*storage)
+    changed_repo.dvc("exp", "push", "origin", "warm")
+
+    clone = server.clone(tmp_path / "clone")
+    clone.dvc(*storage)
     assert_quiet(clone.dvc("exp", "pull", "origin", "warm"))
     assert_quiet(clone.dvc("exp", "apply", "warm"))
     assert clone.models() == changed_repo.models()
     assert clone.path("metrics/tricks.json").read_text() == changed_repo.path("metrics/tricks.json").read_text()
     assert clone.dvc("repro").ran_stages() == set()
+
+
+def test_what_is_kept_when_space_is_freed(changed_repo: Scratch) -> None:
+    repo, models = changed_repo, changed_repo.models()
+    repo.dvc("gc", "--all-commits", "--force")
+    repo.git("checkout", "--quiet", "HEAD~1")
+    repo.dvc("checkout")
+    assert repo.dvc("repro").ran_stages() == set()
+    assert repo.models() != models
+
+    repo.dvc("gc", "--workspace", "--force")
+    assert repo.dvc("repro").ran_stages() == set()
+    repo.git("checkout", "--quiet", "main")
+    assert "models/baseline.safetensors" in repo.dvc("checkout", check=False).stderr  # of this commit, and gone
 
 
 def test_a_clone_trains_only_what_an_experiment_changes(repo: Scratch, tmp_path: Path) -> None:
@@ -92,3 +114,13 @@ def test_a_clone_trains_only_what_an_experiment_changes(repo: Scratch, tmp_path:
     before = repo.models()
     assert {run for run, digest in clone.models().items() if digest != before[run]} == {"baseline"}
     assert [row["run"] for row in clone.table("metrics/tricks.csv")] == list(RUNS)  # the others as they are in Git
+
+
+def test_the_first_experiment_in_a_clone_makes_what_is_missing(repo: Scratch, tmp_path: Path) -> None:
+    clone = repo.clone(tmp_path / "clone")
+    clone.mirror = repo.mirror
+    assert not clone.path("data/normalized").exists()
+    experiment = clone.dvc("exp", "run", "-S", "+runs.baseline.lr=2e-3", "compare@tricks")
+    assert experiment.ran("train") == set(RUNS)
+    before = repo.models()
+    assert {run for run, digest in clone.models().items() if digest != before[run]} == {"baseline"}
