@@ -95,9 +95,10 @@ def test_a_deleted_run_leaves_the_comparison(repo: Scratch) -> None:
         assert "norm_inputs" not in repo.path(file).read_text()
     assert not [name for name in repo.digests("plots/pictures/tricks") if "norm_inputs" in name]
     [line] = [line for line in again.stdout.splitlines() if line.startswith("left over")]
-    for directory in ("metrics", "plots/history", "plots/confusion"):
+    for directory in ("metrics", "plots/history"):
         [left] = repo.path(f"{directory}/tricks").glob("norm_inputs.*")
         assert str(left.relative_to(repo.root)) in line
+    assert line.endswith(" and 2 more")
 
 
 def test_a_color_draws_again_and_computes_nothing(repo: Scratch) -> None:
