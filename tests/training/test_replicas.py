@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import loky
 import numpy as np
 import psutil
 import pytest
@@ -289,6 +290,27 @@ def test_ctrl_c_while_the_processes_start(endless: subprocess.Popen[str], tmp_pa
     assert stderr.count("Traceback") == 1
     wait_for_none(children)
     assert list(tmp_path.glob("trainlab-*")) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_that_is_held_until_the_processes_are_started(
+    two: None, nothing_left: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit = loky.ProcessPoolExecutor.submit
+
+    def interrupted(*arguments: Any) -> Any:
+        future = submit(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return future
+
+    monkeypatch.setattr(loky.ProcessPoolExecutor, "submit", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(run_config(model=SMALL, replicas=2, epochs=LONG), data())
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow

@@ -140,10 +140,10 @@ def _side_by_side(
         messages = get_context("loky").SimpleQueue()
         stored = (checkpoints.directory, checkpoints.key) if checkpoints else None
         arguments = (file, messages, os.getpid(), stored, stop, bool(on_epoch), bool(on_step))
-        with _interrupts_held():
-            pool = loky.ProcessPoolExecutor(count, initializer=_start, initargs=arguments)
-            futures = [pool.submit(_train, number) for number in range(config.replicas)]
+        pool = loky.ProcessPoolExecutor(count, initializer=_start, initargs=arguments)  # starts none yet
         try:
+            with _interrupts_held():  # a Ctrl-C in it is raised at its end
+                futures = [pool.submit(_train, number) for number in range(config.replicas)]
             waiting = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=REPORT, return_when=FIRST_EXCEPTION)
