@@ -14,28 +14,31 @@ from trainlab.cli import run_stage
 from trainlab.evaluation import comparison
 from trainlab.evaluation.tables import read_csv
 from trainlab.files import directory_written_whole
-from trainlab.studies import capacity, layers, learning_curves, per_sample_loss, plots, sparsity
+from trainlab.studies import capacity, compute, layers, learning_curves, per_sample_loss, plots, sparsity
 
-Kind = Literal["turning_points", "capacity", "layers", "sparsity", "per_sample_loss"]
+Kind = Literal["turning_points", "capacity", "layers", "sparsity", "per_sample_loss", "compute"]
 COLUMNS: dict[Kind, list[str]] = {
     "turning_points": learning_curves.COLUMNS,
     "capacity": capacity.COLUMNS,
     "layers": layers.COLUMNS,
     "sparsity": sparsity.COLUMNS,
     "per_sample_loss": per_sample_loss.COLUMNS,
+    "compute": compute.COLUMNS,
 }
 
 
 def main(
     kind: Annotated[Kind, typer.Argument(help="What was measured.")],
-    name: Annotated[str, typer.Argument(help="Name of the study; of the run for `per_sample_loss`.")],
+    name: Annotated[str, typer.Argument(help="Name of the study; of the run for `per_sample_loss`; or `compute`.")],
 ) -> None:
     """Draw measures/NAME.csv into plots/measures/NAME."""
-    stage = "per_sample_loss" if kind == "per_sample_loss" else f"measure@{name}"
+    stage = kind if kind in ("per_sample_loss", "compute") else f"measure@{name}"
     numbers = read_csv(Path("measures") / f"{name}.csv", COLUMNS[kind], stage)
     with directory_written_whole(Path("plots/measures") / name) as pictures:
         if kind == "per_sample_loss":
             draw_losses(name, numbers, pictures)
+        elif kind == "compute":
+            plots.compute(numbers).save(pictures / "compute.png")
         else:
             draw_study(kind, name, numbers, pictures)
 

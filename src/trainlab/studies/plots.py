@@ -270,6 +270,49 @@ def sparsity(counted: DataFrame, *, title: str, caption: str) -> Picture:
     return Picture(figure)
 
 
+def compute(counted: DataFrame) -> Picture:
+    """Draw accuracy against the arithmetic of training (log axis), one color per suite.
+
+    The first and the best run of each suite are named.
+
+    Parameters
+    ----------
+    counted
+        From :func:`trainlab.studies.compute.compute`, of one or several suites.
+    """
+    with style():
+        figure = Figure(figsize=(7.5, 4.4))
+        axes = figure.add_subplot()
+        for (suite, runs), color in zip(counted.groupby("suite", sort=False), PALETTE, strict=False):
+            accuracy = runs["accuracy"]
+            errors = [accuracy - runs["accuracy_low"], runs["accuracy_high"] - accuracy]
+            axes.errorbar(
+                runs["petaflop"], accuracy, errors, fmt="o", color=color, markersize=4, elinewidth=1, label=suite
+            )
+            for row in runs.loc[list(dict.fromkeys([runs.index[0], accuracy.idxmax()]))].itertuples():
+                axes.annotate(
+                    f"{row.run} {row.accuracy:.1%}",
+                    (row.petaflop, row.accuracy),
+                    xytext=(6, -3),
+                    textcoords="offset points",
+                    color=color,
+                    fontsize=8,
+                )
+        axes.set_xscale("log")
+        axes.margins(x=0.12)
+        axes.set(xlabel="training arithmetic of one model, PFLOP", ylabel="test accuracy")
+        axes.set_title("Accuracy against the arithmetic of training")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(axis="y")
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+        note(
+            figure,
+            "One point per run: mean accuracy of its replicas with the 95 % interval. Counted: matrix products and"
+            " convolutions of training, without scoring; a multiplication and an addition are two operations.",
+        )
+    return Picture(figure)
+
+
 def _bars(axes: Axes, runs: Sequence[str], values: Sequence[float], bars: Sequence[str]) -> None:
     rows = range(len(runs))
     axes.barh(rows, values, color=bars, height=0.7)
