@@ -142,6 +142,10 @@ def table(old: str, rows: DataFrame) -> Iterator[str]:
     kept = {cells[0]: cells for cells in lines}
     yield _line(headings)
     yield _line(["---"] * len(headings))
+    for cells in kept.values() if rows.empty else ():  # what the runs are is known before their results
+        yield _line(
+            ["" if heading in COLUMNS.keys() - {"run"} else cell for heading, cell in zip(headings, cells, strict=True)]
+        )
     for row in rows.itertuples():
         cells = kept.get(COLUMNS["run"](row), [""] * len(headings))
         pairs = zip(headings, cells, strict=True)

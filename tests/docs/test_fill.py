@@ -125,6 +125,9 @@ def test_a_study_without_results_names_the_command_that_makes_them(script: Modul
     command = "`dvc --cd studies repro compare@alpha` makes them."
     assert [line for line in empty.splitlines() if line.startswith(("|", "- "))] == [
         *PAGE.splitlines()[3:5],
+        "| `second` | more |  |  |  |  |  |  |  |  |",
+        "| `gone` | deleted from params.yaml |  |  |  |  |  |  |  |  |",
+        "| `first` | less |  |  |  |  |  |  |  |  |",
         f"- `alpha` has no results yet: {command}",
         f"- `alpha` has no comparisons yet: {command}",
     ]
@@ -135,7 +138,7 @@ def test_a_study_without_results_names_the_command_that_makes_them(script: Modul
     of_one_run = COMPARISONS.splitlines()[0] + "\n"
     (root / "studies/metrics/alpha-comparisons.csv").write_text(of_one_run)
     trained = script.fill(empty, root)
-    assert "| `second` |  | 70.7 % |" in trained
+    assert "| `second` | more | 70.7 % |" in trained
     assert "no results yet" not in trained
     assert f"- `alpha` has no comparisons yet: {command}" in trained
     (root / "studies/metrics/alpha-comparisons.csv").write_text(COMPARISONS)

@@ -67,6 +67,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "batch norm": {
         "model": {"name": "convnet", "width": 2, "depth": 1, "filter_size": 3, "hidden_dim": 0, "batch_norm": True}
     },
+    "views": {"views": "mirrored_and_shifted"},
     "baseline": {"objective": {"name": "policy_gradient", "entropy_weight": 0.04, "baseline": True}},
 }
 

@@ -24,6 +24,7 @@ from trainlab.data.stored import Dataset
 from trainlab.errors import UserError
 from trainlab.files import written_whole
 from trainlab.training import devices
+from trainlab.training.inference import averaged
 from trainlab.training.model_file import TrainedModel
 
 INPUT, OUTPUTS = "images", ("probabilities", "scores")
@@ -46,7 +47,7 @@ class _Graph(nn.Module):
         ):
             rows = torch.from_numpy(values).view(height, width, channels)
             self.register_buffer(name, rows.permute(2, 0, 1).contiguous())
-        self.objective = model.config.objective
+        self.objective, self.views = model.config.objective, model.config.views
         self.nets = nn.ModuleList()
         for weights in model.weights if replica is None else [model.weights[replica]]:
             net = model.config.model.build(model.shape, self.objective.num_outputs(len(model.classes)))
@@ -56,7 +57,7 @@ class _Graph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         inputs = torch.addcmul(self.shift, images.to(torch.float32), self.scale)
-        scores = torch.stack([self.objective.scores(net(inputs)) for net in self.nets], 1)
+        scores = torch.stack([self.objective.scores(averaged(net, inputs, self.views)) for net in self.nets], 1)
         return scores.softmax(2).mean(1), scores
 
 
