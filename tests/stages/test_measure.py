@@ -90,6 +90,43 @@ def test_losses_of_single_images_during_training(tmp_path: Path, project: Path) 
     assert digests(tmp_path / "plots") == drawn
 
 
+def test_the_arithmetic_of_both_projects_runs_beside_their_accuracy(tmp_path: Path) -> None:
+    images, metrics = data(), "run,accuracy,accuracy_low,accuracy_high,replicas\n{}_run,0.5,0.4,0.7,6\n"
+    assert images.test is not None
+    train_images, test_images = (Split(part.images, part.labels) for part in (images.train, images.test))
+    stored.save(tmp_path / "data/normalized", train_images, test_images, images.train.classes)
+    projects = {
+        "tricks": "",
+        "objectives": "",
+        "record": "studies",
+        "record_with": "studies",
+        "record_without": "studies",
+    }
+    for project in ("", "studies"):
+        suites = [suite for suite, of in projects.items() if of == project]
+        shared = {suite: {"epochs": 2, "batch_size": 8, "model": NARROW} for suite in suites}
+        params = {**PARAMS, "suites": shared, "runs": {f"{suite}_run": {"suite": suite} for suite in suites}}
+        config.save_all(config.resolve(params), tmp_path / project / "configs", config.resolve_suites(params))
+        for suite in suites:
+            (tmp_path / project / "metrics").mkdir(exist_ok=True)
+            (tmp_path / project / f"metrics/{suite}.csv").write_text(metrics.format(suite))
+    studies = tmp_path / "studies"
+    succeed(studies, "compute", "--data", "../data/normalized")
+    counted = rows(studies / "measures/compute.csv")
+    assert [row["run"] for row in counted] == [
+        *("tricks_run", "objectives_run", "record_with_run", "record_without_run", "record_run")
+    ]
+    assert {(row["accuracy"], row["replicas"]) for row in counted} == {("0.5", "6")}
+    assert len({row["petaflop"] for row in counted}) == 1
+    succeed(studies, "draw_measure", "compute", "compute")
+    assert set(digests(studies / "plots")) == {"measures/compute/compute.png"}
+
+    (studies / "metrics/record.csv").unlink()
+    failed = stage(studies, "compute", "--data", "../data/normalized")
+    says = "metrics/record.csv is missing: run `dvc repro compare@record`"
+    assert (failed.returncode, failed.stderr) == (1, f"trainlab: {says}\n")
+
+
 def test_mistakes_are_reported_on_one_line_and_leave_nothing(project: Path) -> None:
     before = digests(project)
     for name, *arguments, says in (

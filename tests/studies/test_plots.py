@@ -155,6 +155,36 @@ def test_sparsity_has_one_bar_per_run() -> None:
     assert texts(accuracy) == ["60.0%", "50.0%"]
 
 
+def test_the_first_and_the_best_run_of_each_suite_are_named_beside_their_arithmetic() -> None:
+    runs = [
+        ("tricks", "baseline", 0.7),
+        ("tricks", "dropout", 0.65),
+        ("tricks", "decay", 0.75),
+        ("record", "record_94", 0.94),
+    ]
+    counted = DataFrame(
+        [
+            {
+                "suite": suite,
+                "run": run,
+                "petaflop": accuracy / 10,
+                "accuracy": accuracy,
+                "accuracy_low": accuracy - 0.02,
+                "accuracy_high": accuracy + 0.01,
+            }
+            for suite, run, accuracy in runs
+        ]
+    )
+    (axes,) = study_plots.compute(counted).figure.axes
+    assert texts(axes) == ["baseline 70.0%", "decay 75.0%", "record_94 94.0%"]
+    assert legend(axes) == ["tricks", "record"]
+    assert axes.get_xscale() == "log"
+    first, record = axes.containers
+    np.testing.assert_allclose(first[0].get_xydata(), [[0.07, 0.7], [0.065, 0.65], [0.075, 0.75]])
+    (bars,) = record[2]
+    np.testing.assert_allclose(bars.get_segments(), [[[0.094, 0.92], [0.094, 0.95]]])
+
+
 def test_distributions_have_one_panel_per_epoch_and_state_the_share_beyond_the_axis() -> None:
     picture = study_plots.per_sample_losses(some_histograms((1, 2, 5)), title="run", caption="")
     panels = [axes for axes in picture.figure.axes if axes.get_visible()]
