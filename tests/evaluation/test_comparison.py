@@ -335,6 +335,8 @@ def test_a_caption_states_images_replicas_epochs_precision_device_and_torch() ->
         ({}, {"trained_on": "H200"}, "; trained on CPU (AVX2), 2 threads except two (H200);"),
         ({"torch": "2.11.0"}, {"torch": "2.15.0"}, "; torch 2.11.0 except two (2.15.0)"),
         ({"support": {"a": 10_000}}, {"support": {"a": 10_000}}, "10,000 test images; "),
+        ({"views": "mirrored"}, {"views": "mirrored"}, "100 test images, mean of the views mirrored; 1 replica"),
+        ({"views": "mirrored"}, {}, "100 test images, mean of the views mirrored except two (none); 1 replica"),
     ],
 )
 def test_captions_state_how_the_runs_were_trained(one: dict[str, Any], two: dict[str, Any], part: str) -> None:

@@ -126,9 +126,12 @@ def table(metrics: Mapping[str, RunMetrics]) -> DataFrame:
         ``run, replicas, accuracy, accuracy_std`` (over replicas; missing for one replica), ``accuracy_low,
         accuracy_high`` (:func:`~trainlab.evaluation.statistics.accuracy_interval`), ``f1_micro, f1_macro, f1_weighted, loss``
         (nats), ``test_images, parameters, epochs, subset`` (missing for all training images), ``validation`` (held-out
-        fraction of the training images; missing for none), ``precision, trained_on, torch``.
+        fraction of the training images; missing for none), ``precision, trained_on, torch``; if a run has any, ``views``,
+        those of each test image that were averaged (missing for the image alone).
     """
     rows = DataFrame([_row(run, of_run) for run, of_run in metrics.items()])
+    if rows["views"].isna().all():
+        rows = rows.drop(columns="views")
     # Also if no run has a value.
     return rows.astype({"accuracy_std": float, "subset": "Int64", "validation": float})
 
@@ -147,6 +150,7 @@ def _row(run: str, metrics: RunMetrics) -> dict[str, Any]:
         "test_images": images,
         "parameters": int(metrics["model"]["parameters"]),
         **{name: training[name] for name in ("epochs", "subset", "validation", "precision", "trained_on", "torch")},
+        "views": training.get("views"),
     }
 
 
@@ -255,7 +259,7 @@ def caption(rows: DataFrame) -> str:
     subsets, held_out = rows["subset"].dropna(), rows["validation"].notna()
     trained = " or ".join(filter(None, ["all" if len(subsets) < len(rows) else "", _range(subsets)]))
     parts = [
-        f"{_range(rows['test_images'])} test images",
+        f"{_range(rows['test_images'])} test images{_views(rows)}",
         f"{_range(rows['replicas'])} replica{'s' * bool((rows['replicas'] > 1).any())} per run",
         f"{_range(rows['epochs'])} epoch{'s' * bool((rows['epochs'] > 1).any())} of {trained} training images",
         f"held out for validation: {_common(rows, 'validation', _share)}" if held_out.any() else "",
@@ -296,6 +300,12 @@ def _common(rows: DataFrame, column: str, text: Callable[[Any], str] = str) -> s
     first = max(runs, key=lambda value: len(runs[value]))
     others = [f"{', '.join(of_value)} ({value})" for value, of_value in runs.items() if value != first]
     return first + (f" except {' and '.join(others)}" if others else "")
+
+
+def _views(rows: DataFrame) -> str:
+    if "views" not in rows or rows["views"].isna().all():
+        return ""
+    return f", mean of the views {_common(rows, 'views', lambda views: 'none' if pd.isna(views) else views)}"
 
 
 def _share(fraction: float) -> str:
