@@ -19,8 +19,13 @@ from trainlab.data.stored import Data  # noqa: E402
 
 
 def run_config(run: str, precision: str, **changes: object) -> RunConfig:
-    """Return a run of params.yaml with this precision, on the CPU, with one replica, and with other changed fields."""
+    """Return a run with this precision, on the CPU, with one replica, and with other changed fields.
+
+    It is a run of params.yaml, or of studies/params.yaml.
+    """
     runs = config.resolve(config.load_params(ROOT / "params.yaml"))
+    if run not in runs:
+        runs = config.resolve(config.load_params(ROOT / "studies/params.yaml"), data=False)
     return runs[run].model_copy(update={"precision": precision, "device": "cpu", "replicas": 1, **changes})
 
 

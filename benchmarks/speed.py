@@ -19,16 +19,24 @@ import common
 import loky
 import notebook
 import torch
+import torch.nn.functional as F
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
+from trainlab.config import RunConfig
 from trainlab.training import devices
+from trainlab.training.loop import build
 from trainlab.training.replicas import train
 
-WARM_UP, STEPS = 20, 150
-RUNS = ("baseline", "dropout_conv")
+RUNS = {  # steps to warm up, and measured ones: about ten seconds
+    "baseline": (20, 150),
+    "dropout_conv": (20, 150),
+    "softmax_cross_entropy": (3, 30),
+    "record_94": (1, 4),
+}
+OF_NOTEBOOK = ("baseline", "dropout_conv")  # whose network the notebook has
 LOOPS = ("notebook float32", "ours float32", "ours bfloat16", "convolutions float32", "convolutions bfloat16")
 REPLICA_STEPS = 1000  # per replica: long against the start of its process
 REPLICAS = {"one replica, all cores": 1, "six replicas, one thread each": 6}
@@ -50,9 +58,11 @@ def main(
         return
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     console.print(
-        f"{common.machine()}\nrounds: {rounds}, each the median of {STEPS} steps of 64 images after {WARM_UP} warm-up steps\n"
+        f"{common.machine()}\nrounds: {rounds}, each the median of {RUNS['baseline'][1]} steps (fewer of large networks)\n"
     )
-    times: dict[tuple[str, str], list[float]] = {(run, loop): [] for run in RUNS for loop in LOOPS}
+    times: dict[tuple[str, str], list[float]] = {
+        (run, loop): [] for run in RUNS for loop in LOOPS if run in OF_NOTEBOOK or loop != "notebook float32"
+    }
     for number in range(rounds):
         for run, loop in times:
             times[run, loop].append(measured_apart(f"{run} {loop}"))
@@ -81,15 +91,16 @@ def step_seconds(run: str, loop: str) -> float:
     if run == "replicas":
         return run_seconds(REPLICAS[loop])
     kind, precision = loop.split()
-    if kind == "convolutions":
-        return statistics.median(convolutions(precision)[WARM_UP:])
+    warm_up, steps = RUNS[run]
     config = common.run_config(run, precision, epochs=1)
-    data = common.random_data((WARM_UP + STEPS) * config.batch_size)
+    if kind == "convolutions":
+        return statistics.median(convolutions(config, warm_up + steps)[warm_up:])
+    data = common.random_data((warm_up + 1 + steps) * config.batch_size)
     if kind == "notebook":
-        return statistics.median(notebook.train(config, data)[0][WARM_UP:])
+        return statistics.median(notebook.train(config, data)[0][warm_up:])
     stamps: list[float] = []
     train(config, data, on_step=lambda step: stamps.append(time.perf_counter()))
-    return statistics.median([b - a for a, b in itertools.pairwise(stamps)][WARM_UP:])
+    return statistics.median([b - a for a, b in itertools.pairwise(stamps)][warm_up:])
 
 
 def run_seconds(replicas: int) -> float:
@@ -102,43 +113,55 @@ def run_seconds(replicas: int) -> float:
     return time.perf_counter() - began
 
 
-def convolutions(precision: str) -> list[float]:
-    """Return the seconds per step of the three convolutions of tf_cnn alone, forward and backward: the lower bound."""
-    devices.prepare("cpu", common.run_config("baseline", precision).threads)
-    kind = getattr(torch, precision)
-    shapes = [(3, 32, 32), (32, 15, 15), (64, 6, 6)]
-    channels = ((3, 32), (32, 64), (64, 64))
-    convs = [nn.Conv2d(a, b, 3, dtype=kind).to(memory_format=torch.channels_last) for a, b in channels]
-    inputs = [torch.randn(64, *shape).to(kind, memory_format=torch.channels_last) for shape in shapes]
-    for image in inputs[1:]:
-        image.requires_grad_()
-    gradients = [torch.randn_like(conv(image)) for conv, image in zip(convs, inputs, strict=True)]
+def convolutions(config: RunConfig, count: int) -> list[float]:
+    """Return the seconds per step of a network's convolutions alone, forward and backward: the lower bound."""
+    place = devices.prepare("cpu", config.threads)
+    kind = getattr(torch, config.precision)
+    found: list[tuple[nn.Conv2d, torch.Size, torch.Size]] = []
+
+    def record(conv: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> None:
+        assert isinstance(conv, nn.Conv2d)
+        found.append((conv, inputs[0].shape[1:], outputs.shape[1:]))
+
+    net = build(config, (3, 32, 32), 10, place)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(record)
+    net(torch.zeros(2, 3, 32, 32))
+
+    work = []
+    for number, (conv, shape, out) in enumerate(found):
+        image, gradient = (
+            torch.randn(config.batch_size, *s).to(kind, memory_format=torch.channels_last) for s in (shape, out)
+        )
+        work.append((conv.to(kind), image.requires_grad_(number > 0), gradient))  # images need no gradient
     seconds = []
-    for _ in range(WARM_UP + STEPS):
+    for _ in range(count):
         began = time.perf_counter()
-        for conv, image, gradient in zip(convs, inputs, gradients, strict=True):
-            conv(image).backward(gradient)
+        for conv, image, gradient in work:
+            F.conv2d(image, conv.weight, conv.bias, conv.stride, conv.padding).backward(gradient)
         seconds.append(time.perf_counter() - began)
-        for tensor in (*inputs, *(p for conv in convs for p in conv.parameters())):
-            tensor.grad = None
+        for conv, image, _ in work:
+            conv.zero_grad()
+            image.grad = None
     return seconds
 
 
 def show(times: dict[tuple[str, str], list[float]], console: Console) -> None:
     """Print medians and ratios."""
-    table = Table(title="one training step of 64 images: medians (lowest to highest)")
+    table = Table(title="one training step: medians (lowest to highest)")
     for column in ("run", "loop", "ms per step", "speed / notebook's", "target", "time / convolutions'"):
         table.add_column(column, justify="left" if column in ("run", "loop") else "right")
     for (run, loop), values in times.items():
         precision = loop.split()[1]
-        speedups = [a / b for a, b in zip(times[run, "notebook float32"], values, strict=True)]
+        speedups = [a / b for a, b in zip(times.get((run, "notebook float32"), []), values, strict=False)]
         over_floor = [a / b for a, b in zip(values, times[run, f"convolutions {precision}"], strict=True)]
         target = TARGETS.get((run, loop))
         table.add_row(
             run,
             loop,
             f"{statistics.median(values) * 1e3:.1f}",
-            f"{statistics.median(speedups):.2f}×  ({min(speedups):.2f} to {max(speedups):.2f})",
+            f"{statistics.median(speedups):.2f}×  ({min(speedups):.2f} to {max(speedups):.2f})" if speedups else "",
             f"≥ {target}" if target else "",
             f"{statistics.median(over_floor):.2f}×",
         )
