@@ -17,7 +17,7 @@ def _odd(size: int) -> int:
     return size
 
 
-FilterSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]  # of a convolution that keeps the images' size
+FilterSize = Annotated[int, Field(ge=1, le=1023), AfterValidator(_odd)]  # of a convolution that keeps the images' size
 
 
 class Network(nn.Module):

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from trainlab.activations import ActivationName, activate_and_pool, activation
+from trainlab.component import Size
 from trainlab.models.base import FilterSize, Model, Network
 
 
@@ -15,11 +15,11 @@ class ThreeLayer(Model):
     Parameters
     ----------
     num_filters
-        Number of filters of the convolution, ≥ 1.
+        Number of filters of the convolution, 1 to 65,536.
     filter_size
-        Height and width of a filter in pixels: odd, ≥ 1.
+        Height and width of a filter in pixels: odd, 1 to 1023.
     hidden_dim
-        Units of the hidden layer, ≥ 1.
+        Units of the hidden layer, 1 to 65,536.
     activation
         Activation after the convolution and after the hidden layer; none for ReLU.
 
@@ -29,9 +29,9 @@ class ThreeLayer(Model):
     """
 
     name: Literal["three_layer"]
-    num_filters: int = Field(ge=1)
+    num_filters: Size
     filter_size: FilterSize
-    hidden_dim: int = Field(ge=1)
+    hidden_dim: Size
     activation: Literal[ActivationName, None] = None
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
