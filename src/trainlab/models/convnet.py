@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainlab.activations import ActivationName, activate_and_pool, activation
 from trainlab.component import Size
-from trainlab.models.base import FilterSize, Model, Network
+from trainlab.models.base import FilterSize, Model, Network, check_filter
 
 
 class Convnet(Model):
@@ -25,7 +25,7 @@ class Convnet(Model):
     depth
         Number of blocks, 1 to 16. Each halves height and width, which must be at least 2**depth pixels.
     filter_size
-        Height and width of a filter in pixels: odd, 1 to 1023.
+        Height and width of a filter in pixels: odd, 1 to 1023, and less than twice the images' height or width.
     hidden_dim
         Units of the hidden layer, at most 65,536; 0 for no hidden layer.
     activation
@@ -91,6 +91,7 @@ class _Blocks(Network):
                 f"convnet of depth {model.depth} needs images of at least {smallest}×{smallest} pixels, and these are"
                 f" {height}×{width}"
             )
+        check_filter(model.filter_size, height, width)
         self.depth, self.dropout = model.depth, model.dropout
         self.activation: ActivationName = model.activation or "relu"
         for n in range(1, model.depth + 1):
