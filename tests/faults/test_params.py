@@ -86,8 +86,8 @@ def answer(read: Callable[[Path], object], path: Path) -> tuple[str, float, int]
     def late(number: int, frame: object) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, 5 * SECONDS)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, 5 * SECONDS)
     began = time.process_time()
     problem, characters = "", 0
     try:
@@ -101,8 +101,8 @@ def answer(read: Callable[[Path], object], path: Path) -> tuple[str, float, int]
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"[:200]
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     seconds = time.process_time() - began
     return problem or ("a slow answer" if seconds > SECONDS else ""), seconds, characters
 

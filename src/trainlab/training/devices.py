@@ -14,7 +14,8 @@ from trainlab.errors import UserError
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")  # of x86 and of ARM CPUs
 
 # A result of a larger machine can be repeated on a smaller one; many more threads end the process, because each takes memory.
-THREADS, THREADS_PER_CORE = 128, 8
+THREADS = 128
+THREADS_PER_CORE = 8
 
 
 def choose(device: str) -> torch.device:

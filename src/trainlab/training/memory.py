@@ -14,7 +14,8 @@ from trainlab.errors import UserError
 from trainlab.models.base import Network
 from trainlab.training.loop import build
 
-CGROUP, LIMITS = Path("/sys/fs/cgroup"), ("memory.max", "memory/memory.limit_in_bytes")  # of versions 2 and 1
+CGROUP = Path("/sys/fs/cgroup")
+LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of versions 2 and 1
 GIB = 2**30
 META = torch.device("meta")  # of tensors that have a shape and no memory
 
