@@ -88,7 +88,8 @@ def smallest(schema: Values, whole: Values, position: int = 0) -> Any:
 
 
 def _small(schema: Values, position: int) -> float:
-    low: Any = max(0, schema.get("minimum", schema.get("exclusiveMinimum", 0)))
+    least: Any = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+    low = max(0, least)
     high: Any = schema.get("maximum", schema.get("exclusiveMaximum", math.inf))
     if schema["type"] == "integer":
         return int(min(low + 2 * position + 1 - low % 2, high))  # odd, as sizes of filters

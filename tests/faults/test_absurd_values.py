@@ -1,6 +1,7 @@
 """Numbers that are valid and absurd: each is trained with, or refused on one line; none ends in a traceback or for ever."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def ends() -> list[Attack]:
 
 @pytest.mark.parametrize("chosen", [ends, pytest.param(attacks, marks=pytest.mark.faults)])
 @pytest.mark.slow
-def test_absurd_numbers_are_answered(chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_absurd_numbers_are_answered(
+    chosen: Callable[[], list[Attack]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRAINLAB_WORKERS", "1")
     tried = chosen()
     found = answers(tried, tmp_path)
