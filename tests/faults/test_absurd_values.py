@@ -12,6 +12,7 @@ from faults.absurd import Attack, answers, attacks
 def ends() -> list[Attack]:
     """Return one attack per kind of trouble, for a quick test."""
     chosen = {
+        ("run.model.three_layer.filter_size", 1023),
         ("run.threads", 1024),
         ("run.epochs", 10**30),
         ("run.batch_size", 2**63),
