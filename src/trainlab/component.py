@@ -4,6 +4,16 @@ from typing import Annotated, Any, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+# Upper ends are far above any sensible value. They keep a slip of the keyboard from ending in a training that never ends, in
+# an integer of more than 64 bits, or in a product of hyperparameters that float32 cannot hold.
+Count = Annotated[int, Field(ge=1, le=100_000)]  # how often something is done: epochs, steps, trials
+Size = Annotated[int, Field(ge=1, le=2**16)]  # units or filters of a layer
+Positive = Annotated[float, Field(gt=0, le=1e4)]
+NotNegative = Annotated[float, Field(ge=0, le=1e4)]
+Rate = Annotated[
+    float, Field(gt=0, le=1e30)
+]  # a learning rate: one that is too high is reported when the loss is infinite
+
 
 class Strict(BaseModel):
     """Validated fields: no unknown key, no type conversion, no infinity or NaN, and no change after construction."""

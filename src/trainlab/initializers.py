@@ -6,10 +6,9 @@ A model without an initializer keeps torch's own initial weights.
 import math
 from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainlab.component import Component, one_of
+from trainlab.component import Component, Positive, one_of
 
 
 class _Initializer(Component):
@@ -113,7 +112,7 @@ class Gaussian(_Initializer):
     """
 
     name: Literal["gaussian"]
-    std: float = Field(gt=0)
+    std: Positive
 
     def fill(self, weight: Tensor) -> None:
         """Fill a weight of any shape in place."""

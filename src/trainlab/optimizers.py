@@ -14,7 +14,7 @@ from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
-from trainlab.component import Component, Strict, one_of
+from trainlab.component import Component, Count, NotNegative, Positive, Strict, one_of
 
 State = dict[str, list[Tensor]]
 
@@ -40,9 +40,9 @@ class Lookahead(Strict):
     share: Jordan 2024, *94% on CIFAR-10 in 3.29 Seconds on a Single GPU*, section 3.4.
     """
 
-    every: int = Field(ge=1)
+    every: Count
     decay: float = Field(ge=0, lt=1)
-    power: float = Field(ge=0)
+    power: NotNegative
 
     def start(self, parameters: list[Tensor]) -> State:
         """Return the slow weights, and how many steps were done: one number per parameter, as the rest of the state."""
@@ -75,7 +75,7 @@ class _Optimizer(Component):
         Averaging of the weights over steps; none for no averaging.
     """
 
-    weight_decay: float = Field(default=0, ge=0)
+    weight_decay: NotNegative = 0
     lookahead: Lookahead | None = None
 
     def start(self, parameters: list[Tensor]) -> State:
@@ -166,7 +166,7 @@ class SgdW(_Optimizer):
 
     name: Literal["sgdw"]
     momentum: float = Field(ge=0, lt=1)
-    bias_rate: float = Field(gt=0)
+    bias_rate: Positive
 
     def start(self, parameters: list[Tensor]) -> State:
         """Return the buffers of the momentum."""
@@ -197,7 +197,7 @@ class Muon(_Optimizer):
     momentum
         Factor of the previous update of the filters, in [0, 1); Nesterov's.
     iterations
-        Newton–Schulz iterations per step, ≥ 1.
+        Newton–Schulz iterations per step, 1 to 100.
     other_momentum
         Factor of the previous update of everything else, in [0, 1); Nesterov's.
     linear_rate, bias_rate
@@ -210,10 +210,10 @@ class Muon(_Optimizer):
 
     name: Literal["muon"]
     momentum: float = Field(ge=0, lt=1)
-    iterations: int = Field(ge=1)
+    iterations: int = Field(ge=1, le=100)
     other_momentum: float = Field(ge=0, lt=1)
-    linear_rate: float = Field(gt=0)
-    bias_rate: float = Field(gt=0)
+    linear_rate: Positive
+    bias_rate: Positive
 
     def start(self, parameters: list[Tensor]) -> State:
         """Return the buffers of the momentum."""
@@ -297,7 +297,7 @@ class _AdamFamily(_Optimizer):
 
     beta1: float = Field(ge=0, lt=1)
     beta2: float = Field(ge=0, lt=1)
-    eps: float = Field(gt=0)
+    eps: Positive
     _decoupled = False
 
     def start(self, parameters: list[Tensor]) -> State:
@@ -368,7 +368,7 @@ class Adagrad(_Optimizer):
     """
 
     name: Literal["adagrad"]
-    eps: float = Field(gt=0)
+    eps: Positive
 
     def start(self, parameters: list[Tensor]) -> State:
         """Return sums of squared gradients, and step counters."""
@@ -416,7 +416,7 @@ class RMSprop(_Optimizer):
 
     name: Literal["rmsprop"]
     alpha: float = Field(ge=0, lt=1)
-    eps: float = Field(gt=0)
+    eps: Positive
     momentum: float = Field(default=0, ge=0, lt=1)
 
     def start(self, parameters: list[Tensor]) -> State:

@@ -7,10 +7,9 @@ is added as its gradient, so the loss in the history is the objective's and comp
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from trainlab.component import Component, one_of
+from trainlab.component import Component, Positive, one_of
 
 
 class _Regularizer(Component):
@@ -37,7 +36,7 @@ class L1(_Regularizer):
     """
 
     name: Literal["l1"]
-    strength: float = Field(gt=0)
+    strength: Positive
 
     @torch.no_grad()
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
@@ -61,8 +60,8 @@ class ElasticNet(_Regularizer):
     """
 
     name: Literal["elastic_net"]
-    l1: float = Field(gt=0)
-    l2: float = Field(gt=0)
+    l1: Positive
+    l2: Positive
 
     @torch.no_grad()
     def add_gradient(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
@@ -86,7 +85,7 @@ class MaxNorm(_Regularizer):
     """
 
     name: Literal["max_norm"]
-    limit: float = Field(gt=0)
+    limit: Positive
 
     @torch.no_grad()
     def constrain(self, parameters: list[Tensor]) -> None:

@@ -3,12 +3,12 @@
 import math
 from bisect import bisect_right
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainlab.component import Component, one_of
+from trainlab.component import Component, Count, Positive, one_of
 
 
 class _Schedule(Component):
@@ -66,7 +66,7 @@ class Step(_Schedule):
     """
 
     name: Literal["step"]
-    step_size: int = Field(ge=1)
+    step_size: Count
     gamma: float = Field(gt=0, le=1)
 
     def factor(self, done: float, epochs: int) -> float:
@@ -172,8 +172,8 @@ class Milestones(_Schedule):
     """
 
     name: Literal["milestones"]
-    after: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    factors: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    after: list[Count] = Field(min_length=1)
+    factors: list[Positive] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check_lists(self) -> Self:

@@ -126,3 +126,11 @@ def test_the_text_is_readable_and_one_line_per_value() -> None:
     text = f"a:\n- ü\n- '{'word ' * 40}'\n- '2e-3'\n"
     assert reading.dump(value) == f"z:\n  name: adam\n  eps: 1.0e-08\n{text}"
     assert reading.dump({"z": value["z"]}, flow_leaves=True) == "z: {name: adam, eps: 1.0e-08}\n"
+
+
+def test_half_of_a_character_is_refused(tmp_path: Path) -> None:
+    """It could be read, and no file that repeats it could be written."""
+    path = tmp_path / "params.yaml"
+    path.write_text('lr: 1\nbecause: "\\ud83d"\n')
+    with pytest.raises(UserError, match=r"params\.yaml: line 2: a text holds half of a character"):
+        reading.load(path, "")

@@ -349,3 +349,8 @@ def test_a_run_is_compared_with_another_run_of_its_suite() -> None:
     assert mistakes({**PARAMS, "against": "small"}) == [
         "params.yaml: against is only allowed in suites and runs: move it to one of them"
     ]
+
+
+def test_a_run_whose_name_is_a_number_is_listed_among_the_others() -> None:
+    runs: dict[Any, Any] = {"small": {"suite": "tricks", "against": "smal"}, 0: {"suite": "tricks"}}
+    assert "params.yaml: runs.small.against is 'smal'; one of: 0, null" in mistakes({**PARAMS, "runs": runs})

@@ -81,6 +81,7 @@ def test_crop_equals_a_loop_over_images(padding: int, channels: int, height: int
 
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 13), st.integers(1, 13), st.integers(0, 2**31))
 def test_cutout_equals_a_loop_over_images(size: int, channels: int, height: int, width: int, seed: int) -> None:
+    size = min(size, max(height, width))
     images, cutout = some(5, channels, height, width), Cutout(name="cutout", size=size)
     draws = cutout.draw(images.shape, generator=seeded(seed))
     centres = zip(images.numpy(), draws["row"].tolist(), draws["column"].tolist(), strict=True)
@@ -143,3 +144,9 @@ def test_one_generator_gives_each_batch_different_draws() -> None:
 def test_padding_of_the_image_size_or_more_is_an_error() -> None:
     with pytest.raises(UserError, match=r"padding is 9; for images of 9×12 pixels it must be at most 8$"):
         applied(Crop(name="crop", padding=9), some(), seeded())
+
+
+def test_a_square_that_is_larger_than_the_images_is_refused() -> None:
+    assert applied(Cutout(name="cutout", size=12), some(), seeded()).shape == some().shape
+    with pytest.raises(UserError, match=r"size is 13; for images of 9×12 pixels it must be at most 12$"):
+        applied(Cutout(name="cutout", size=13), some(), seeded())

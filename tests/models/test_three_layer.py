@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from trainlab.models.base import Network
+from trainlab.models.convnet import Convnet
 from trainlab.models.three_layer import ThreeLayer
 
 SIZES = {"name": "three_layer", "num_filters": 5, "filter_size": 7, "hidden_dim": 12}
@@ -67,3 +68,12 @@ def test_the_number_of_parameters() -> None:
 def test_wrong_parameters_are_an_error(key: str, wrong: object, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         ThreeLayer.model_validate(SIZES | {key: wrong})
+
+
+def test_a_filter_that_is_mostly_padding_everywhere_is_refused() -> None:
+    assert build((3, 9, 12), filter_size=23)(torch.zeros(1, 3, 9, 12)).shape == (1, 10)
+    with pytest.raises(ValueError, match="filter_size is 25, and for images of 9×12 pixels it must be at most 23"):
+        build((3, 9, 12), filter_size=25)
+    convnet = {"name": "convnet", "width": 2, "depth": 1, "hidden_dim": 0}
+    with pytest.raises(ValueError, match="filter_size is 25, and for images of 9×12 pixels it must be at most 23"):
+        Convnet.model_validate({**convnet, "filter_size": 25}).build((3, 9, 12), 10)

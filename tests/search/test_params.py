@@ -59,6 +59,11 @@ def base(**own: Any) -> dict[str, Any]:
         ),
         (first_round(vary=["lrr"]), "rounds[0].vary names 'lrr' (did you mean lr?), which is not in space"),
         (first_round(vary=["lr", "lr"]), "rounds[0].vary names a key twice"),
+        (
+            changed(sampler={"name": "grid", "points": 101}),
+            "rounds[1].vary names 3 keys, which with sampler.points 101 are up to 1,030,301 combinations, and at most"
+            " 1,000,000 are allowed",
+        ),
         (first_round(vary=[]), "rounds[0].vary is []"),
         (first_round(epochs=0), "rounds[0].epochs is 0"),
         (first_round(judged_by="test_loss"), "rounds[0].judged_by is 'test_loss'"),

@@ -1,6 +1,7 @@
 """Stages `check` and `train`: what they write, and what they print."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,17 @@ def test_check_writes_numbers_and_a_mark_and_imports_no_drawing_code(project: Pa
     assert report["layer_images"] == 120
     assert list(report["layers"]) == ["conv", "dense", "head"]
     assert "matplotlib" not in modules(project, "check", "small", "--data", "images")
+
+
+def test_a_locale_without_these_letters_prints_them_escaped(project: Path) -> None:
+    because = "Größe − 数"
+    expects = project / "configs/checks/small.yaml"
+    expects.write_text(f"{expects.read_text()}because: {because}\n", encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, str(STAGES / "check.py"), "small", "--data", "images"]
+    done = subprocess.run(
+        command, cwd=project, env=os.environ | ascii_only, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    escaped = because.encode("ascii", "backslashreplace").decode()
+    assert done.stdout.splitlines()[0] == f"small: checked with values of its own: {escaped}"

@@ -155,3 +155,19 @@ def test_the_description_has_the_precision_that_was_used(
         "torch": torch.__version__,
         "precision": used,
     }
+
+
+def test_more_threads_than_a_machine_can_run_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    before = torch.get_num_threads()
+    devices.prepare("cpu", 1)
+    with pytest.raises(UserError, match="threads is 129, and this machine has 2 cores: set at most 128"):
+        devices.prepare("cpu", 129)
+    assert torch.get_num_threads() == 1
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    devices.prepare("cpu", 512)
+    with pytest.raises(UserError, match="set at most 512"):
+        devices.prepare("cpu", 513)
+    monkeypatch.undo()
+    torch.set_num_threads(before)

@@ -5,6 +5,7 @@ YAML 1.2 is what DVC reads too. It differs from YAML 1.1 (PyYAML): ``2e-3`` is a
 """
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
 MAX_VALUES = 50_000
 MAX_TEXT = 10_000  # characters of a text
+SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_DIGITS = 400  # characters of a number; Python refuses integers above 4,300
 TAGS: dict[type[Node], set[str]] = {
     ScalarNode: {"str", "int", "float", "bool", "null", "timestamp", "merge"},
@@ -108,6 +110,8 @@ def _values(node: Node, seen: dict[int, int]) -> int:
     if isinstance(node, ScalarNode):
         if len(node.value) > (MAX_DIGITS if tag in ("int", "float") else MAX_TEXT):
             raise _wrong(node, f"a value has {len(node.value):,} characters")
+        if SURROGATE.search(node.value):  # no file can hold it
+            raise _wrong(node, "a text holds half of a character (an escape such as \\ud83d)")
     elif isinstance(node, MappingNode):
         for key, value in node.value:
             if not isinstance(key, ScalarNode):

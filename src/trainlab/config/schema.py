@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 import trainlab.models
 import trainlab.objectives
-from trainlab.component import Component, Strict, one_of
+from trainlab.component import Component, Count, Positive, Rate, Strict, one_of
 from trainlab.config import reading
 from trainlab.config.messages import TOGETHER
 from trainlab.config.names import MAX_NAME, NAME
@@ -59,9 +59,9 @@ class RunConfig(Strict):
     replicas
         Number of models to train, each from its own seed; 1 to 1000.
     epochs, batch_size
-        Passes over the training images, and images per step; at least 1.
+        Passes over the training images, 1 to 100,000, and images per step, 1 to 1,000,000.
     lr
-        Learning rate before the schedule's factor; above 0.
+        Learning rate before the schedule's factor; above 0, at most 1e30.
     threads
         CPU threads of PyTorch, 1 to 1024. Sums are rounded differently with another number of threads.
     device
@@ -98,14 +98,14 @@ class RunConfig(Strict):
     suite: Name
     seed: int = Field(ge=0, lt=2**31)
     replicas: int = Field(ge=1, le=1000)
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    lr: float = Field(gt=0)
+    epochs: Count
+    batch_size: int = Field(ge=1, le=1_000_000)
+    lr: Rate
     threads: int = Field(ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "tf32", "bfloat16"]
     inputs: Literal["raw", "channel_mean", "mean_image", "standardized"]
-    subset: int = Field(default=0, ge=0)
+    subset: int = Field(default=0, ge=0, le=10**9)
     validation: float = Field(default=0, ge=0, lt=1)
     model: AnyModel
     objective: AnyObjective
@@ -191,7 +191,7 @@ class CheckConfig(Strict):
     initial_loss_tolerance
         Largest allowed difference, in nats, between the initial loss and the loss at zero outputs; above 0.
     overfit_lr, overfit_epochs
-        Constant learning rate, and passes over 100 images in batches of 50.
+        Constant learning rate, and passes (1 to 100,000) over 100 images in batches of 50.
     overfit_accuracy
         Accuracy that the last of these epochs must reach on these images, in (0, 1].
     expected_to_fail
@@ -200,9 +200,9 @@ class CheckConfig(Strict):
         Why this run is checked by values of its own; the report repeats it.
     """
 
-    initial_loss_tolerance: float = Field(gt=0)
-    overfit_lr: float = Field(gt=0)
-    overfit_epochs: int = Field(ge=1)
+    initial_loss_tolerance: Positive
+    overfit_lr: Rate
+    overfit_epochs: Count
     overfit_accuracy: float = Field(gt=0, le=1)
     expected_to_fail: list[CheckName] = Field(default=[])
     because: str = ""

@@ -161,7 +161,7 @@ def _in_against(params: Mapping[str, Any], suites: Mapping[str, Any], member: _M
     ):
         against = level.get("against")
         if against is not None and against not in allowed:
-            yield f"{path}.against is {against!r}{suggest(against, allowed)}; one of: {', '.join([*allowed, 'null'])}"
+            yield f"{path}.against is {against!r}{suggest(against, allowed)}; one of: {', '.join(map(str, [*allowed, 'null']))}"
 
 
 def _in_teacher(student: str, runs: Mapping[str, Any], students: Mapping[str, Any]) -> Iterator[str]:

@@ -7,10 +7,9 @@ per image; a whole batch is transformed at once, on its device.
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Generator, Tensor
 
-from trainlab.component import Component, one_of
+from trainlab.component import Component, Size, one_of
 from trainlab.errors import UserError
 
 Draws = dict[str, Tensor]
@@ -102,7 +101,7 @@ class Crop(_Augmentation):
     """
 
     name: Literal["crop"]
-    padding: int = Field(ge=1)
+    padding: Size
 
     def draw(self, shape: torch.Size, *, generator: Generator) -> Draws:
         """Return ``top`` and ``left``: the crop's corner in the padded image, ``[batch]``, int64, 0 to 2 · padding."""
@@ -152,7 +151,7 @@ class Cutout(_Augmentation):
     """
 
     name: Literal["cutout"]
-    size: int = Field(ge=1)
+    size: Size
 
     def draw(self, shape: torch.Size, *, generator: Generator) -> Draws:
         """Return ``row`` and ``column`` of the centre: ``[batch]``, int64, uniform over the image's pixels."""
@@ -160,8 +159,19 @@ class Cutout(_Augmentation):
         return {"row": _below(height, batch, generator), "column": _below(width, batch, generator)}
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        """Return the images with the squares set to 0."""
+        """Return the images with the squares set to 0.
+
+        Raises
+        ------
+        UserError
+            If the square is larger than the images.
+        """
         height, width = images.shape[2:]
+        if self.size > max(height, width):
+            raise UserError(
+                f"augmentation cutout: size is {self.size}; for images of {height}×{width} pixels it must be at most"
+                f" {max(height, width)}"
+            )
         rows = self._covered(height, draws["row"])[:, None, :, None]
         columns = self._covered(width, draws["column"])[:, None, None, :]
         return images.clone().masked_fill_(rows & columns, 0)  # out of place, the result would not be channels last

@@ -17,7 +17,22 @@ def _odd(size: int) -> int:
     return size
 
 
-FilterSize = Annotated[int, Field(ge=1), AfterValidator(_odd)]  # of a convolution that keeps the images' size
+FilterSize = Annotated[int, Field(ge=1, le=1023), AfterValidator(_odd)]  # of a convolution that keeps the images' size
+
+
+def check_filter(size: int, height: int, width: int) -> None:
+    """Raise a ValueError if a filter is so large that it covers nothing but padding at its ends, wherever it lies.
+
+    Parameters
+    ----------
+    size
+        Height and width of the filter in pixels.
+    height, width
+        Of the images.
+    """
+    most = 2 * max(height, width) - 1
+    if size > most:
+        raise ValueError(f"filter_size is {size}, and for images of {height}×{width} pixels it must be at most {most}")
 
 
 class Network(nn.Module):

@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from trainlab.activations import ActivationName, activate_and_pool, activation
-from trainlab.models.base import FilterSize, Model, Network
+from trainlab.component import Size
+from trainlab.models.base import FilterSize, Model, Network, check_filter
 
 
 class Convnet(Model):
@@ -20,13 +21,13 @@ class Convnet(Model):
     Parameters
     ----------
     width
-        Filters of each convolution, ≥ 1.
+        Filters of each convolution, 1 to 65,536.
     depth
-        Number of blocks, ≥ 1. Each halves height and width, which must be at least 2**depth pixels.
+        Number of blocks, 1 to 16. Each halves height and width, which must be at least 2**depth pixels.
     filter_size
-        Height and width of a filter in pixels: odd, ≥ 1.
+        Height and width of a filter in pixels: odd, 1 to 1023, and less than twice the images' height or width.
     hidden_dim
-        Units of the hidden layer; 0 for no hidden layer.
+        Units of the hidden layer, at most 65,536; 0 for no hidden layer.
     activation
         Activation after each convolution and after the hidden layer; none for ReLU.
     batch_norm
@@ -44,10 +45,10 @@ class Convnet(Model):
     """
 
     name: Literal["convnet"]
-    width: int = Field(ge=1)
-    depth: int = Field(ge=1)
+    width: Size
+    depth: int = Field(ge=1, le=16)
     filter_size: FilterSize
-    hidden_dim: int = Field(ge=0)
+    hidden_dim: int = Field(ge=0, le=2**16)
     activation: Literal[ActivationName, None] = None
     batch_norm: bool = False
     dropout: float = Field(default=0, ge=0, lt=1)
@@ -90,6 +91,7 @@ class _Blocks(Network):
                 f"convnet of depth {model.depth} needs images of at least {smallest}×{smallest} pixels, and these are"
                 f" {height}×{width}"
             )
+        check_filter(model.filter_size, height, width)
         self.depth, self.dropout = model.depth, model.dropout
         self.activation: ActivationName = model.activation or "relu"
         for n in range(1, model.depth + 1):

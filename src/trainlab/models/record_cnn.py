@@ -1,13 +1,14 @@
 """The convolutional network of the CIFAR-10 speed records: a whitening layer and blocks of two convolutions."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from trainlab.component import NotNegative, Positive, Size
 from trainlab.models.base import Model, Network
 
 PATCH = 2  # pixels along a side of the patches that the first layer sees
@@ -24,8 +25,8 @@ class RecordCnn(Model):
     Parameters
     ----------
     widths
-        Filters of both convolutions of each block, ≥ 1. A block halves height and width, rounded down: n blocks need images
-        of at least 2**n + 1 pixels.
+        Filters of both convolutions of each of 1 to 16 blocks, 1 to 65,536. A block halves height and width, rounded down:
+        n blocks need images of at least 2**n + 1 pixels.
     output_scale
         Factor of the last layer's outputs, > 0.
     norm_memory
@@ -43,10 +44,10 @@ class RecordCnn(Model):
     """
 
     name: Literal["record_cnn"]
-    widths: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    output_scale: float = Field(gt=0)
+    widths: list[Size] = Field(min_length=1, max_length=16)
+    output_scale: Positive
     norm_memory: float = Field(ge=0, lt=1)
-    whitening_eps: float = Field(default=0, ge=0)
+    whitening_eps: NotNegative = 0
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
         """Return the network with torch's own initial weights."""

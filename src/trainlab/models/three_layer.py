@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from trainlab.activations import ActivationName, activate_and_pool, activation
-from trainlab.models.base import FilterSize, Model, Network
+from trainlab.component import Size
+from trainlab.models.base import FilterSize, Model, Network, check_filter
 
 
 class ThreeLayer(Model):
@@ -15,11 +15,11 @@ class ThreeLayer(Model):
     Parameters
     ----------
     num_filters
-        Number of filters of the convolution, ≥ 1.
+        Number of filters of the convolution, 1 to 65,536.
     filter_size
-        Height and width of a filter in pixels: odd, ≥ 1.
+        Height and width of a filter in pixels: odd, 1 to 1023, and less than twice the images' height or width.
     hidden_dim
-        Units of the hidden layer, ≥ 1.
+        Units of the hidden layer, 1 to 65,536.
     activation
         Activation after the convolution and after the hidden layer; none for ReLU.
 
@@ -29,9 +29,9 @@ class ThreeLayer(Model):
     """
 
     name: Literal["three_layer"]
-    num_filters: int = Field(ge=1)
+    num_filters: Size
     filter_size: FilterSize
-    hidden_dim: int = Field(ge=1)
+    hidden_dim: Size
     activation: Literal[ActivationName, None] = None
 
     def network(self, in_shape: tuple[int, int, int], num_outputs: int) -> Network:
@@ -45,6 +45,7 @@ class _ThreeLayerNetwork(Network):
         channels, height, width = in_shape
         if min(height, width) < 2:
             raise ValueError(f"three_layer needs images of at least 2×2 pixels, and these are {height}×{width}")
+        check_filter(model.filter_size, height, width)
         self.activation: ActivationName = model.activation or "relu"
         self.conv = nn.Conv2d(channels, model.num_filters, model.filter_size, padding=model.filter_size // 2)
         self.dense = nn.Linear(model.num_filters * (height // 2) * (width // 2), model.hidden_dim)

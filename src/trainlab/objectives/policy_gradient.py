@@ -4,9 +4,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Generator, Tensor
 
+from trainlab.component import NotNegative
 from trainlab.objectives.base import Draws, Logs, Objective
 
 
@@ -31,7 +31,7 @@ class PolicyGradient(Objective):
     """
 
     name: Literal["policy_gradient"]
-    entropy_weight: float = Field(ge=0)
+    entropy_weight: NotNegative
     baseline: bool = False
 
     def num_outputs(self, num_classes: int) -> int:

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from trainlab.component import Size
 from trainlab.objectives.base import Draws, Logs, Objective
 
 REJECTED = 1e6  # subtracted from the score of a sample that equals the label, so that its probability becomes 0
@@ -23,7 +23,7 @@ class SampledSoftmax(Objective):
     Parameters
     ----------
     n_samples
-        Number of classes drawn per step, with replacement, ≥ 1.
+        Number of classes drawn per step, with replacement, 1 to 65,536.
 
     References
     ----------
@@ -33,7 +33,7 @@ class SampledSoftmax(Objective):
 
     needs_head: ClassVar[bool] = True
     name: Literal["sampled_softmax"]
-    n_samples: int = Field(ge=1)
+    n_samples: Size
 
     def draw(self, batch: int, num_classes: int, *, generator: Generator) -> Draws:
         """Return ``samples``: class indices ``[n_samples]``, the same for all images of the batch."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from trainlab.component import Positive
 from trainlab.objectives.base import Draws, Logs, Objective
 
 
@@ -32,7 +33,7 @@ class TeacherStudent(Objective):
     needs_teacher: ClassVar[bool] = True
     name: Literal["teacher_student"]
     alpha: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0)
+    temperature: Positive
 
     def loss(self, outputs: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Logs]:
         """Return the mean mixed cross entropy, minus the entropies that make it a divergence at temperature 1.

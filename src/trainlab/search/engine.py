@@ -30,8 +30,8 @@ from trainlab.errors import UserError
 from trainlab.evaluation.metrics import evaluate
 from trainlab.search.params import Fixed, Round, Search, code_of
 from trainlab.search.space import Dimension, Value
-from trainlab.training import devices
-from trainlab.training.loop import Row, Step, build
+from trainlab.training import devices, memory
+from trainlab.training.loop import Row, Step
 from trainlab.training.progress import SearchProgress
 from trainlab.training.replicas import train
 
@@ -419,7 +419,8 @@ class _Work:
 def _check(settings: Search, images: Dataset) -> None:
     """Raise an error for what would make every trial fail, whatever its values."""
     base = settings.run({})
-    build(base, images.shape, len(images.classes), devices.prepare(base.device, base.threads))
+    place = devices.prepare(base.device, base.threads)
+    memory.check(base, images.shape, len(images.classes), place, images=1, count=1)
     left = len(images.labels) - _held_out(settings, images)
     for i, one in enumerate(settings.rounds):
         if one.subset > left:

@@ -15,13 +15,15 @@ from optuna.trial import FrozenTrial
 from pydantic import BaseModel, Field, ValidationError
 
 from trainlab import fingerprint
-from trainlab.component import Component, Strict, one_of
+from trainlab.component import Component, Count, Strict, one_of
 from trainlab.config import RunConfig, reading
 from trainlab.config.inheritance import merge
 from trainlab.config.messages import explain, suggest
 from trainlab.errors import UserError, listed
 from trainlab.files import repro
 from trainlab.search.space import AnyDimension, Space, Value, grid
+
+MOST_COMBINATIONS = 1_000_000  # of a grid, which are all held in memory
 
 # How values are drawn
 
@@ -69,7 +71,7 @@ class Grid(Sampler):
     """
 
     name: Literal["grid"]
-    points: int = Field(ge=2)
+    points: int = Field(ge=2, le=1000)
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler | None:
         """Return a sampler of one combination."""
@@ -92,7 +94,7 @@ class Tpe(Sampler):
 
     learns = True
     name: Literal["tpe"]
-    startup: int = Field(ge=1)
+    startup: Count
 
     def start(self, space: Space, number: int, seed: Sequence[int]) -> BaseSampler:
         """Return a sampler that reads the earlier trials from the study."""
@@ -138,7 +140,7 @@ class Median(Component):
     """
 
     name: Literal["median"]
-    startup: int = Field(ge=1)
+    startup: Count
     warmup: float = Field(ge=0, le=1)
 
     def start(self, epochs: int) -> BasePruner:
@@ -175,10 +177,10 @@ class Round(Strict):
 
     name: str
     vary: list[str] = Field(min_length=1)
-    trials: int = Field(ge=1)
-    epochs: int = Field(ge=1)
+    trials: Count
+    epochs: Count
     judged_by: Literal["validation_loss", "train_loss"]
-    subset: int = Field(default=0, ge=0)
+    subset: int = Field(default=0, ge=0, le=10**9)
     shrink: float | None = Field(default=None, gt=0, le=1)
 
 
@@ -189,9 +191,9 @@ class _Outline(Strict):
     validation: float = Field(gt=0, lt=1)
     sampler: AnySampler
     pruner: AnyPruner | None = None
-    cohort: int | None = Field(default=None, ge=1)
+    cohort: Count | None = None
     edge: float = Field(ge=0, lt=0.5)
-    moves: int = Field(ge=0)
+    moves: int = Field(ge=0, le=1000)
     base: dict[str, Any]
     space: dict[str, Any] = Field(min_length=1)
     rounds: list[Any] = Field(min_length=1)
@@ -356,6 +358,12 @@ def _in_combination(search: Search) -> Iterator[str]:
             if key not in search.space:
                 known = ", ".join(search.space)
                 yield f"rounds[{i}].vary names {key!r}{suggest(key, search.space)}, which is not in space: {known}"
+        points = search.sampler.points if isinstance(search.sampler, Grid) else 1
+        if (combinations := points ** len(one.vary)) > MOST_COMBINATIONS:
+            yield (
+                f"rounds[{i}].vary names {len(one.vary)} keys, which with sampler.points {points} are up to {combinations:,}"
+                f" combinations, and at most {MOST_COMBINATIONS:,} are allowed: lower one of them"
+            )
         if len(set(one.vary)) < len(one.vary):
             yield f"rounds[{i}].vary names a key twice: {', '.join(one.vary)}"
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +15,10 @@ from trainlab.component import Component, one_of
 from trainlab.config.messages import TOGETHER
 
 Value = float | int | str | bool
+# Beyond them the width of a range is infinite, or an integer has more than 64 bits.
+End = Annotated[float, Field(ge=-1e30, le=1e30)]
+PositiveEnd = Annotated[float, Field(gt=0, le=1e30)]
+WholeEnd = Annotated[int, Field(ge=-(2**53), le=2**53)]
 DIGITS = 4  # significant digits of a drawn value: tables and best.yaml contain exactly what was trained
 
 
@@ -81,10 +85,10 @@ class _Range(Dimension):
         Limits that a moving range never exceeds; none: no limit.
     """
 
-    low: float
-    high: float
-    min: float | None = None
-    max: float | None = None
+    low: End
+    high: End
+    min: End | None = None
+    max: End | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -162,9 +166,9 @@ class LogUniform(_Range):
     """A number between two ends above 0 whose logarithm is uniformly distributed; its width is that of the logarithm."""
 
     name: Literal["log_uniform"]
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
-    min: float | None = Field(default=None, gt=0)
+    low: PositiveEnd
+    high: PositiveEnd
+    min: PositiveEnd | None = None
 
     def distribution(self) -> BaseDistribution:
         """Return Optuna's log-uniform distribution."""
@@ -181,10 +185,10 @@ class Integer(_Range):
     """An integer between two ends, uniformly distributed."""
 
     name: Literal["integer"]
-    low: int
-    high: int
-    min: int | None = None
-    max: int | None = None
+    low: WholeEnd
+    high: WholeEnd
+    min: WholeEnd | None = None
+    max: WholeEnd | None = None
 
     def distribution(self) -> BaseDistribution:
         """Return Optuna's distribution of integers."""

@@ -25,7 +25,7 @@ from trainlab.models.base import Model, Network
 from trainlab.objectives.base import Draws
 from trainlab.objectives.softmax_cross_entropy import SoftmaxCrossEntropy
 from trainlab.schedules import Constant
-from trainlab.training import devices, replicas
+from trainlab.training import devices, memory, replicas
 from trainlab.training.inference import BATCH, outputs_of
 from trainlab.training.loop import Row, build
 from trainlab.training.model_file import TrainedModel
@@ -214,6 +214,7 @@ def layers_at_start(config: RunConfig, images: Dataset) -> list[Layer]:
 def _at_start(config: RunConfig, images: Dataset) -> Iterator[tuple[Network, torch.device]]:
     """Yield the run's network as training starts it, and its device. torch's global random state is restored."""
     place = devices.prepare(config.device, config.threads)
+    memory.check(config, images.shape, len(images.classes), place, images=1, count=1)
     with devices.seeded(config.seed, place):
         yield build(config, images.shape, len(images.classes), place), place
 

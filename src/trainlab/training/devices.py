@@ -13,6 +13,10 @@ from trainlab.errors import UserError
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")  # of x86 and of ARM CPUs
 
+# A result of a larger machine can be repeated on a smaller one; many more threads end the process, because each takes memory.
+THREADS = 128
+THREADS_PER_CORE = 8
+
 
 def choose(device: str) -> torch.device:
     """Return the device of this name.
@@ -51,9 +55,15 @@ def prepare(device: str, threads: int) -> torch.device:
     Raises
     ------
     UserError
-        If the device is `cuda` and there is no GPU.
+        If the device is `cuda` and there is no GPU, or if this machine cannot run so many threads.
     """
     place = choose(device)
+    most = max(THREADS, THREADS_PER_CORE * (os.cpu_count() or 1))
+    if threads > most:
+        raise UserError(
+            f"threads is {threads}, and this machine has {os.cpu_count()} cores: set at most {most}; more threads than cores"
+            f" are slower"
+        )
     _keep_memory()
     # Weights that decay towards zero become denormal numbers, which some CPUs compute slowly: on an Intel Xeon an epoch of
     # weight_decay took ten times as long. Before the threads are started, which inherit it.

@@ -23,7 +23,7 @@ from trainlab.config.schema import RunConfig
 from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.models.base import Network
-from trainlab.training import devices
+from trainlab.training import devices, memory
 from trainlab.training.checkpoints import Checkpoints, key_of, stop_on_sigterm
 from trainlab.training.loop import Images, Row, Step, images_on, train_replica
 from trainlab.training.model_file import TrainedModel, Weights
@@ -80,8 +80,8 @@ def train(
     Raises
     ------
     UserError
-        If the loss is not finite, the images do not fit the configuration, there is no such device, or a process was
-        ended from outside.
+        If the loss is not finite, the images do not fit the configuration, there is no such device or not enough memory,
+        or a process was ended from outside.
     Stopped
         On SIGTERM, if there are checkpoints.
     """
@@ -89,6 +89,7 @@ def train(
     images = images_on(place, config, data, teacher_outputs)
     trained_on = devices.describe(place, config.precision)
     count = 1 if on_network else workers(config, place)
+    memory.check(config, images.train.shape, images.num_classes, place, images=len(images.train), count=count)
     # For one process an event of a single process: an event of several needs a semaphore of the system.
     stop = get_context("loky").Event() if count > 1 else threading.Event()
     stored = None
