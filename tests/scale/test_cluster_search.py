@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from scale.cluster import ADDRESS, Cluster, kill, two_nodes
@@ -103,6 +104,7 @@ def test_a_search_whose_driver_is_killed_resumes(cluster: Cluster, storage: Path
             busy(cluster, process, "head", "worker")
         finally:
             kill(process)
+        idle(cluster)  # otherwise the next one would seem to train before it does
     printed = cluster.run(*SEARCH, cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
     assert "failed" not in printed
     assert outputs(project, storage / "ours.db")[:3] == outputs(project, storage / "serial.db")[:3]
@@ -124,7 +126,26 @@ def busy(cluster: Cluster, process: subprocess.Popen[str], *names: str) -> None:
     """Wait until these nodes train."""
     end = time.monotonic() + 90
     for name in names:
-        while not any("measure" in " ".join(child.cmdline()) for child in cluster.nodes[name].raylet().children()):
+        while not trains(cluster, name):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end, "no trial started"
             time.sleep(0.1)
+
+
+def idle(cluster: Cluster) -> None:
+    """Wait until no node trains: for a while after the end of a driver, its trials are still there."""
+    end = time.monotonic() + 60
+    while any(trains(cluster, name) for name in cluster.nodes):
+        assert time.monotonic() < end, "the trials of a driver that was killed go on"
+        time.sleep(0.1)
+
+
+def trains(cluster: Cluster, name: str) -> bool:
+    return any("measure" in title(child) for child in cluster.nodes[name].raylet().children())
+
+
+def title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return ""
