@@ -43,7 +43,7 @@ def line(stage: str, root: Path = Path()) -> str:
     left.discard(current)
     if not left:
         return f"{stage}: the other {len(suites) - 1} runs are up to date"
-    text = f"{stage}: {len(left)} more of {len(suites)} runs are out of date or missing"
+    text = f"{stage}: {len(left)} more of {len(suites)} runs {'is' if len(left) == 1 else 'are'} out of date or missing"
     seconds = [_seconds(root / "timings" / suites[run] / f"{run}.json") for run in left]
     known = [each for each in seconds if each is not None]
     if len(known) < len(left):

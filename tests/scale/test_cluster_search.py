@@ -98,7 +98,9 @@ def test_a_trial_whose_node_dies_runs_again(cluster: Cluster, storage: Path, tmp
 
 def test_a_search_whose_driver_is_killed_resumes(cluster: Cluster, storage: Path, tmp_path: Path) -> None:
     project = create(tmp_path / "project", LONG, images=20_000)
-    for _ in range(2):  # as often as would fail a trial that kills its own process
+    for _ in range(
+        2
+    ):  # as often as would fail a trial that kills its own process; some trials are left the second time
         process = cluster.driver(*SEARCH, "--jobs", "2", cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
         try:
             busy(cluster, process, "head", "worker")
@@ -123,13 +125,12 @@ def test_mistakes_are_one_line(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def busy(cluster: Cluster, process: subprocess.Popen[str], *names: str) -> None:
-    """Wait until these nodes train."""
-    end = time.monotonic() + 90
-    for name in names:
-        while not trains(cluster, name):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end, "no trial started"
-            time.sleep(0.1)
+    """Wait until one of these nodes trains."""
+    end = time.monotonic() + 200
+    while not any(trains(cluster, name) for name in names):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "no trial started"
+        time.sleep(0.1)
 
 
 def idle(cluster: Cluster) -> None:

@@ -226,9 +226,10 @@ def test_after_a_kill_no_process_is_left_and_both_commands_continue(
 def test_a_second_one_says_at_once_that_the_first_is_running(
     project: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    first = start(project, processes, "--jobs", "2", SLEEP="10")
+    first = start(project, processes, "--jobs", "2", SLEEP="60")
     commands(first, 1)
     assert f"`trainlab repro` is running here already, as process {first.pid}" in repro(project, code=1)
+    assert "another command of DVC is working on these files" in repro(project, "--dry", code=1)
     assert first.poll() is None
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import loky
 from dvc.exceptions import DvcException, NoOutputOrStageError, NotDvcRepoError
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
@@ -225,6 +226,8 @@ def explained() -> Iterator[None]:
         yield
     except (NoOutputOrStageError, StageFileDoesNotExistError, StageNotFound) as error:
         raise UserError(f"{error}: `dvc stage list` shows all stages") from error
+    except LockError as error:
+        raise UserError("another command of DVC is working on these files: wait for its end") from error
     except DvcException as error:
         reasons = " ".join(str(error.__cause__ or error).split())
         raise UserError(f"{reasons}: `dvc status` says more") from error
