@@ -202,6 +202,7 @@ def test_a_signal_ends_every_process_and_the_same_command_continues(
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == code, printed
     assert "the same command continues" in printed
+    assert "runs again" not in printed
     assert psutil.wait_procs(children, timeout=20)[1] == []
     repro(project, "--jobs", "3")
     assert differences(project, reproduced) == {}
