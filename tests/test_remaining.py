@@ -30,13 +30,13 @@ stages:
     foreach: [a, b, c]
     do:
       cmd: python train.py ${item}
-      deps: [configs/s/${item}.yaml, data.txt, directory]
+      deps: ["configs/s/${item}.yaml", data.txt, directory]
       outs: ["models/${item}.safetensors"]
   distill:
     foreach: [d]
     do:
       cmd: python train.py ${item}
-      deps: [configs/s/${item}.yaml, data.txt, models/a.safetensors]
+      deps: ["configs/s/${item}.yaml", data.txt, models/a.safetensors]
       outs: ["models/${item}.safetensors"]
 """
 
