@@ -334,9 +334,7 @@ class _Run:
 
         def again(reason: str) -> None:
             nonlocal force
-            force = (
-                True  # the stage in memory has the hashes of its new inputs already, and would seem to be up to date
-            )
+            force = True  # the stage in memory knows its new inputs already, and would seem to be up to date
             with self._turns:
                 self._display.again(task, reason)
 
