@@ -74,6 +74,17 @@ def test_a_function_chooses_its_exit_code() -> None:
     assert exit_code(main) == 3
 
 
+def test_a_killed_process_gives_the_exit_code_of_a_kill() -> None:
+    def main() -> None:
+        raise UserError("ended") from RuntimeError("The exit codes of the workers are {SIGKILL(-9), EXIT(0)}")
+
+    def other() -> None:
+        raise UserError("ended") from RuntimeError("The exit codes of the workers are {SIGSEGV(-11)}")
+
+    assert exit_code(main) == 137
+    assert exit_code(other) == 1
+
+
 def test_wrong_arguments_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     def main(run: str) -> None:
         """Train a model."""

@@ -3,9 +3,11 @@
 import errno
 import gc
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,6 +17,7 @@ from trainlab.errors import UserError
 
 Run = Annotated[str, typer.Argument(help="Name of the run, as in params.yaml.")]
 Suite = Annotated[str, typer.Argument(help="Name of the suite, as in params.yaml.")]
+KILLED = "SIGKILL(-9)"  # in loky's error about a process that was ended, of those that train replicas
 DataDirectory = Annotated[Path, typer.Option("--data", help="Directory of the normalized data set.")]
 
 
@@ -33,6 +36,7 @@ def run_stage(main: Callable[..., Any]) -> None:
     """
     gc.freeze()  # objects of imported modules live as long as the process (see stages/_start.py)
     gc.enable()
+    _say_what_remains()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     run_app(app)
@@ -50,7 +54,8 @@ def run_app(app: typer.Typer) -> None:
     ------
     SystemExit
         With code 1 and one line per mistake on a :class:`~trainlab.errors.UserError`, a full disk or a missing
-        permission; with code 2 on a wrong argument; with code 130 on Ctrl-C; with the code of a :class:`typer.Exit`.
+        permission; with code 137 if a process that it had started was killed, as if it had been killed itself; with code 2
+        on a wrong argument; with code 130 on Ctrl-C; with the code of a :class:`typer.Exit`.
         Any other error keeps its traceback.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without UTF-8 cannot write a minus sign: as on stderr
@@ -60,7 +65,7 @@ def run_app(app: typer.Typer) -> None:
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        _stop(str(error), code=error.code)
+        _stop(str(error), code=128 + signal.SIGKILL if KILLED in str(error.__cause__) else error.code)
     except typer.TyperException as error:  # a wrong argument
         message = error.format_message()  # empty where the help was shown, because a command is missing
         end = "" if message.endswith((".", "?")) else "."
@@ -79,6 +84,17 @@ def run_app(app: typer.Typer) -> None:
         _stop("stopped by Ctrl-C; no incomplete file is left", code=130)
     if code:
         raise SystemExit(code)
+
+
+def _say_what_remains() -> None:
+    """Print where a training that DVC has started is; `trainlab repro` says it itself, and knows more."""
+    if "TRAINLAB_REPRO" in os.environ:
+        return
+    with suppress(Exception):  # a line like this is not worth an error
+        from trainlab import remaining
+
+        if line := remaining.line(os.environ.get("DVC_STAGE", "")):
+            print(line, flush=True)
 
 
 def _stop(message: str, *, code: int) -> NoReturn:

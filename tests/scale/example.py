@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,13 @@ def create(root: Path) -> Path:
         "--allow-empty",
     )
     return root
+
+
+def copy(project: Path, directory: Path) -> Path:
+    """Return a copy under the name that the project has, because DVC's cache of a workspace has absolute paths."""
+    shutil.copytree(project, directory / "project", symlinks=True)
+    shutil.rmtree(directory / "project/.dvc/tmp", ignore_errors=True)
+    return directory / "project"
 
 
 def content(root: Path) -> dict[str, str]:

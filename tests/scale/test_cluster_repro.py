@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from scale.cluster import ADDRESS, Cluster, kill, two_nodes
-from scale.example import create, environment, run
-from scale.test_repro import copy, differences
+from scale.example import copy, create, environment, run
+from scale.test_repro import differences
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 SECONDS = 5

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from scale.cluster import ADDRESS, Cluster, kill, two_nodes
@@ -97,12 +98,15 @@ def test_a_trial_whose_node_dies_runs_again(cluster: Cluster, storage: Path, tmp
 
 def test_a_search_whose_driver_is_killed_resumes(cluster: Cluster, storage: Path, tmp_path: Path) -> None:
     project = create(tmp_path / "project", LONG, images=20_000)
-    for _ in range(2):  # as often as would fail a trial that kills its own process
+    for _ in range(
+        2
+    ):  # as often as would fail a trial that kills its own process; some trials are left the second time
         process = cluster.driver(*SEARCH, "--jobs", "2", cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
         try:
             busy(cluster, process, "head", "worker")
         finally:
             kill(process)
+        idle(cluster)  # otherwise the next one would seem to train before it does
     printed = cluster.run(*SEARCH, cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
     assert "failed" not in printed
     assert outputs(project, storage / "ours.db")[:3] == outputs(project, storage / "serial.db")[:3]
@@ -121,10 +125,28 @@ def test_mistakes_are_one_line(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def busy(cluster: Cluster, process: subprocess.Popen[str], *names: str) -> None:
-    """Wait until these nodes train."""
-    end = time.monotonic() + 90
-    for name in names:
-        while not any("measure" in " ".join(child.cmdline()) for child in cluster.nodes[name].raylet().children()):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end, "no trial started"
-            time.sleep(0.1)
+    """Wait until one of these nodes trains."""
+    end = time.monotonic() + 200
+    while not any(trains(cluster, name) for name in names):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "no trial started"
+        time.sleep(0.1)
+
+
+def idle(cluster: Cluster) -> None:
+    """Wait until no node trains: for a while after the end of a driver, its trials are still there."""
+    end = time.monotonic() + 60
+    while any(trains(cluster, name) for name in cluster.nodes):
+        assert time.monotonic() < end, "the trials of a driver that was killed go on"
+        time.sleep(0.1)
+
+
+def trains(cluster: Cluster, name: str) -> bool:
+    return any("measure" in title(child) for child in cluster.nodes[name].raylet().children())
+
+
+def title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return ""

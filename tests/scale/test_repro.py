@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import psutil
 import pytest
 
 from pages import PROJECT
-from scale.example import content, create, environment, run
+from scale.example import content, copy, environment, run
 
 pytestmark = pytest.mark.slow
 COMMAND = [
@@ -22,26 +21,6 @@ COMMAND = [
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from trainlab.commands import main; main()",
     str(PROJECT / "src"), "repro",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the project with nothing reproduced. Copy it to change it."""
-    return create(tmp_path_factory.mktemp("empty") / "project")
-
-
-@pytest.fixture(scope="module")
-def reproduced(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the project after `dvc repro`. Copy it to change it."""
-    root = copy(empty, tmp_path_factory.mktemp("reproduced"))
-    run(root, "dvc", "repro", "-q")
-    return root
-
-
-@pytest.fixture
-def project(empty: Path, tmp_path: Path) -> Path:
-    """Return a copy of `empty` to change."""
-    return copy(empty, tmp_path)
 
 
 @pytest.fixture
@@ -53,13 +32,6 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=30)
-
-
-def copy(project: Path, directory: Path) -> Path:
-    """Return a copy under the name that the project has, because DVC's cache of a workspace has absolute paths."""
-    shutil.copytree(project, directory / "project", symlinks=True)
-    shutil.rmtree(directory / "project/.dvc/tmp", ignore_errors=True)
-    return directory / "project"
 
 
 def repro(root: Path, *arguments: str, code: int = 0, **variables: str) -> str:
@@ -184,10 +156,28 @@ def test_a_failure_lets_running_stages_finish_and_starts_no_other(project: Path)
     assert "part@a: FAILED" in printed
     assert "this stage is broken" in printed
     assert "zlast" not in printed
+    assert "keep" not in printed
     assert not (project / "last.txt").exists()
     (project / "broken").unlink()
     again = repro(project, "--jobs", "2")
     assert "prepare: done in" not in again
+
+
+UNEQUAL = """
+stages:
+  bad: {cmd: "sleep 1 && exit 1", outs: [bad.txt]}
+  slow: {cmd: "sleep 5 && touch slow.txt", outs: [slow.txt]}
+  third: {cmd: "touch third.txt", outs: [third.txt]}
+"""
+
+
+def test_what_runs_during_a_failure_is_kept_and_what_does_not_is_not_started(project: Path) -> None:
+    (project / "dvc.yaml").write_text(UNEQUAL)
+    printed = repro(project, "--jobs", "2", code=1)
+    assert "slow: done in" in printed
+    assert "3 stages: 1 ran, 1 failed, 1 not started" in printed
+    assert "slow:" in (project / "dvc.lock").read_text()
+    assert not (project / "third.txt").exists()
 
 
 def test_keep_going_runs_what_does_not_depend_on_the_failure(project: Path) -> None:
@@ -212,6 +202,7 @@ def test_a_signal_ends_every_process_and_the_same_command_continues(
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == code, printed
     assert "the same command continues" in printed
+    assert "runs again" not in printed
     assert psutil.wait_procs(children, timeout=20)[1] == []
     repro(project, "--jobs", "3")
     assert differences(project, reproduced) == {}
@@ -236,9 +227,10 @@ def test_after_a_kill_no_process_is_left_and_both_commands_continue(
 def test_a_second_one_says_at_once_that_the_first_is_running(
     project: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    first = start(project, processes, "--jobs", "2", SLEEP="10")
+    first = start(project, processes, "--jobs", "2", SLEEP="60")
     commands(first, 1)
     assert f"`trainlab repro` is running here already, as process {first.pid}" in repro(project, code=1)
+    assert "another command of DVC is working on these files" in repro(project, "--dry", code=1)
     assert first.poll() is None
 
 
@@ -262,12 +254,68 @@ def test_cores_are_divided_among_jobs(project: Path) -> None:
 
 def test_a_command_whose_guard_was_killed_ends(project: Path, processes: list[subprocess.Popen[str]]) -> None:
     run(project, "dvc", "repro", "-q", "prepare")
-    process = start(project, processes, "--jobs", "1", "part@a", SLEEP="60")
+    process = start(project, processes, "--jobs", "1", "--retries", "0", "part@a", SLEEP="60")
     children = commands(process, 1)
     next(child for child in children if any("guard.py" in word for word in cmdline(child))).kill()
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1, printed
     assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stage_that_is_ended_from_outside_runs_again(
+    number: signal.Signals, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    process = start(project, processes, "--jobs", "1", SLEEP="2")
+    tools = [child for child in commands(process, 1) if cmdline(child)[1:2] == ["tool.py"]]
+    tools[0].send_signal(number)
+    printed, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, printed
+    again = [line for line in printed.splitlines() if "runs again" in line]
+    assert len(again) == 1
+    assert re.fullmatch(rf"stage 3 of 16: prepare: ended by {number.name}.*: runs again, attempt 2 of 2", again[0])
+    assert printed.count(": prepare\n") == 1
+    assert differences(project, reproduced) == {}
+
+
+ATTEMPTS = """
+stages:
+  one:
+    cmd: echo x >> attempts && {end}
+    deps: [raw.csv]
+    outs: [{{one.txt: {{persist: true}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "options", "attempts", "says"),
+    [
+        ("kill -KILL $$", (), 2, r"one: FAILED after .*: ended by SIGKILL.* \(attempt 2 of 2\)"),
+        ("kill -TERM $$", ("--retries", "3"), 4, r"one: FAILED after .*: ended by SIGTERM \(attempt 4 of 4\)"),
+        ("exit 143", ("--retries", "0"), 1, r"one: FAILED after .*: ended by SIGTERM \(attempt 1 of 1\)"),
+        ("exit 1", (), 1, r"one: FAILED after .*: failed to run: .*, exited with 1"),
+        ("kill -SEGV $$", (), 1, r"one: FAILED after .*: failed to run: .*, exited with 139"),
+    ],
+)
+def test_what_runs_again_and_how_often(
+    end: str, options: tuple[str, ...], attempts: int, says: str, project: Path
+) -> None:
+    (project / "dvc.yaml").write_text(ATTEMPTS.format(end=end))
+    printed = repro(project, *options, code=1)
+    assert (project / "attempts").read_text() == "x\n" * attempts
+    assert re.search(says, printed)
+
+
+def test_a_second_attempt_is_not_taken_for_up_to_date(project: Path) -> None:
+    """DVC's stage has the hashes of its new inputs by then, and an output with `persist` is still there."""
+    end = "if test -e dies; then rm dies; kill -KILL $$; fi; cp raw.csv one.txt"
+    (project / "dvc.yaml").write_text(ATTEMPTS.format(end=end))
+    repro(project)
+    (project / "raw.csv").write_text("new\n")
+    (project / "dies").touch()
+    assert "one: done in" in repro(project)
+    assert (project / "one.txt").read_text() == "new\n"
+    assert not (project / "dies").exists()
 
 
 def test_a_signal_reaches_a_command_that_is_just_starting(

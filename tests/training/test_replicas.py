@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from small import PARAMS, data, run_config
+from trainlab.cli import KILLED
 from trainlab.config import resolve
 from trainlab.data.batches import Batches
 from trainlab.errors import UserError
@@ -181,8 +182,9 @@ def test_a_process_that_is_ended_from_outside(two: None, nothing_left: None) -> 
 
     with pytest.raises(
         UserError, match=r"run small: a process that trained a replica was ended from outside.*WORKERS=1"
-    ):
+    ) as error:
         train(run_config(model=SMALL, replicas=2, epochs=LONG), data(), on_epoch=on_epoch)
+    assert KILLED in str(error.value.__cause__)  # gives the stage the exit code of a process that was killed
 
 
 ENDLESS = f"""

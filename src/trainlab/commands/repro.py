@@ -1,5 +1,6 @@
 """`trainlab repro`: `dvc repro`, with independent stages side by side."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,11 @@ def repro(
         bool, typer.Option("--keep-going", "-k", help="After a failure, run the stages that do not depend on it.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Run stages that are up to date, too.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Show what would run and why; run and change nothing.")] = False,
+    retries: Annotated[
+        int,
+        typer.Option(min=0, help="Times that a stage runs again whose process was killed from outside."),
+    ] = 1,
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of a Ray cluster to run the stages on; run this on one of its nodes.")
     ] = None,
@@ -39,6 +45,10 @@ def repro(
     if not (root / "dvc.yaml").is_file():
         raise UserError(f"{root} has no dvc.yaml: change to the directory of a DVC project")
 
+    if dry:
+        _show(root, targets or [], force)
+        return
+
     import loky
 
     from trainlab.scale.cluster import connected
@@ -48,7 +58,28 @@ def repro(
     with connected(address) if address else nullcontext() as cluster:
         jobs = jobs or (cluster.capacity({"num_cpus": 1}) if cluster else loky.cpu_count())
         with Progress(root, jobs) as progress:
-            tasks = reproduce(root, targets or [], jobs, progress, keep_going=keep_going, force=force, cluster=cluster)
+            tasks = reproduce(
+                root,
+                targets or [],
+                jobs,
+                progress,
+                keep_going=keep_going,
+                force=force,
+                retries=retries,
+                cluster=cluster,
+            )
     print(f"{len(tasks)} stages: {progress.summary()}")
     if any(task.state == "failed" for task in tasks):
         raise typer.Exit(1)
+
+
+def _show(root: Path, targets: Sequence[str], force: bool) -> None:
+    """Print what would run."""
+    from trainlab.scale.dry import WORDS, forecast
+
+    found = forecast(root, targets, force=force)
+    for one in found:
+        if one.fate != "does not change":
+            print(one.line(len(found)))
+    counts = {fate: sum(one.fate == fate for one in found) for fate in WORDS}
+    print(f"{len(found)} stages: {', '.join(f'{count} {WORDS[fate]}' for fate, count in counts.items() if count)}")

@@ -1,4 +1,4 @@
-"""Calls of functions on a Ray cluster, which are repeated where a node dies."""
+"""Calls of functions on a Ray cluster."""
 
 import logging
 import socket
@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from trainlab.errors import UserError
+from trainlab.scale.retries import RETRIES, Killed, Lost, run_again
 
 LOOK = 0.5  # seconds between two looks at whether a call was given up
-MAX_DEATHS = 20  # nodes that may die during one call
-MAX_KILLS = 2  # a call that ends its own process this often (out of memory, for example) has failed
 RESOURCES = {
     "num_cpus": "CPU",
     "num_gpus": "GPU",
     "memory": "memory",
 }  # Ray's options, and its names for what a node has
-
-
-class Killed(UserError):
-    """A call ended its process."""
 
 
 class Cluster:
@@ -72,29 +67,27 @@ class Cluster:
         UserError
             If no node has the resources, or the call was given up.
         Killed
-            If it ended its process :data:`MAX_KILLS` times. A node's end does not count: the call starts again on another.
+            If its process was ended; the node is still there.
+        Lost
+            If the node died.
         """
         errors = self._ray.exceptions
-        remote = self._ray.remote(function).options(max_retries=0, **resources)
-        kills = 0
-        for _ in range(MAX_DEATHS):
-            self.capacity(resources)
-            reference = remote.remote(*arguments)
-            try:
-                while not self._ray.wait([reference], timeout=LOOK)[0]:
-                    if self._given_up.is_set():
-                        self._ray.cancel(reference, force=True)
-                        raise UserError("the call was given up")
-                return self._ray.get(reference)
-            except (errors.WorkerCrashedError, errors.OutOfMemoryError):
-                kills += 1
-                if kills == MAX_KILLS:
-                    raise Killed(f"its process was killed {MAX_KILLS} times") from None
-            except (errors.NodeDiedError, errors.ObjectLostError):
-                continue
-            except errors.RayTaskError as error:
-                raise error.cause from None
-        raise UserError(f"its node died {MAX_DEATHS} times: `ray status` shows the nodes that are left")
+        self.capacity(resources)
+        reference = self._ray.remote(function).options(max_retries=0, **resources).remote(*arguments)
+        try:
+            while not self._ray.wait([reference], timeout=LOOK)[0]:
+                if self._given_up.is_set():
+                    self._ray.cancel(reference, force=True)
+                    raise UserError("the call was given up")
+            return self._ray.get(reference)
+        except errors.OutOfMemoryError:
+            raise Killed("ended by Ray, because the memory of its node was full") from None
+        except errors.WorkerCrashedError:
+            raise Killed("its process was ended") from None
+        except (errors.NodeDiedError, errors.ObjectLostError):
+            raise Lost("its node died") from None
+        except errors.RayTaskError as error:
+            raise error.cause from None
 
     def give_up(self) -> None:
         """End all calls."""
@@ -168,5 +161,9 @@ class Workplace:
         self._threads = ThreadPoolExecutor(self.jobs)
 
     def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Call ``task(data, *arguments)`` on a node."""
-        return self._threads.submit(self._cluster.call, task, self._data, *arguments, resources=self._resources)
+        """Call ``task(data, *arguments)`` on a node, again if it is ended from outside."""
+
+        def call() -> Any:
+            return self._cluster.call(task, self._data, *arguments, resources=self._resources)
+
+        return self._threads.submit(run_again, call, RETRIES, lambda reason: None)

@@ -63,6 +63,10 @@ class Progress:
         elif task.state == "failed":
             self._say(f"{place}: FAILED after {duration(task.seconds)}: {task.error}", _content(task.log))
 
+    def again(self, task: Task, reason: str) -> None:
+        """Print a line when a task was ended from outside and runs again."""
+        self._say(f"stage {task.number} of {len(self._tasks)}: {task.name}: {reason}")
+
     def summary(self) -> str:
         """Return how many tasks ended in which way, in one line."""
         counts = {state: sum(task.state == state for task in self._tasks) for state in WORDS}

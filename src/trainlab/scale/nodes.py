@@ -33,9 +33,11 @@ from dvc.utils import fix_env
 from trainlab.errors import UserError
 from trainlab.scale.cluster import RESOURCES, Cluster
 from trainlab.scale.commands import Command
-from trainlab.scale.pipeline import WORKERS
+from trainlab.scale.pipeline import SHOWN, WORKERS
+from trainlab.scale.retries import check
 from trainlab.scale.snapshot import Snapshots, git
 
+ADVICE = "memory: BYTES in meta.resources of dvc.yaml keeps other stages off its node"
 OPTIONS = (*RESOURCES, "resources")  # of `meta: {resources: …}` in dvc.yaml
 Entry = Mapping[str, Any]  # an output, as dvc.lock has it
 
@@ -96,7 +98,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a node returns: the code of a failed command or 0, what was printed, and the outputs."""
+    """What a node returns: the code of a failed command or 0, what was printed, the outputs, and whether memory was full."""
 
     node: str
     code: int
@@ -104,6 +106,7 @@ class Result:
     log: bytes
     outputs: Sequence[Entry]
     archive: bytes
+    memory: bool | None = None
 
 
 class Nodes:
@@ -194,6 +197,8 @@ class Nodes:
         ------
         StageCmdFailedError
             If a command fails.
+        Killed, Lost
+            If a command was ended from outside, or the node died.
         UserError
             If no node can run it.
         """
@@ -205,10 +210,12 @@ class Nodes:
             )
         options = {"num_cpus": 1, **options}
         shares = {WORKERS: str(max(1, int(options["num_cpus"]))), "OMP_WAIT_POLICY": "PASSIVE"}
-        job = self._job(stage, stages, {**shares, **environment})
+        job = self._job(stage, stages, {**shares, **environment, **SHOWN})
         with turn:
             result: Result = self._cluster.call(run_job, self._project, self._pack, job, resources=options)
-        log.write_bytes(result.log)
+        with log.open("ab") as file:
+            file.write(result.log)
+        check(result.code, result.memory, ADVICE)
         if result.code:
             raise StageCmdFailedError(f"{result.command} (on {result.node})", result.code)
         with tarfile.open(fileobj=io.BytesIO(result.archive)) as archive:
@@ -319,9 +326,9 @@ def run_job(project: Project, pack: bytes, job: Job) -> Result:
         log.write_bytes(b"")
         for line in job.commands:
             words = dvc_run._make_cmd(dvc_run.get_executable(), line)
-            code = Command(words, str(wdir), _environment(repo, job), log).wait()
-            if code:
-                return Result(socket.gethostname(), code, line, log.read_bytes(), [], b"")
+            command = Command(words, str(wdir), _environment(repo, job), log)
+            if code := command.wait():
+                return Result(socket.gethostname(), code, line, log.read_bytes(), [], b"", command.memory_was_full)
         ghost = outputs(repo, str(wdir), [{"path": name} for name in job.cached])
         for out in ghost.outs:
             out.save()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import loky
 from dvc.exceptions import DvcException, NoOutputOrStageError, NotDvcRepoError
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
@@ -31,6 +32,7 @@ from dvc.stage.exceptions import StageCmdFailedError, StageFileDoesNotExistError
 from trainlab.errors import UserError
 from trainlab.scale.cluster import Cluster
 from trainlab.scale.commands import Command, end
+from trainlab.scale.retries import RETRIES, check, run_again
 
 if TYPE_CHECKING:
     from trainlab.scale.nodes import Nodes
@@ -39,6 +41,8 @@ State = Literal["waiting", "running", "done", "unchanged", "failed", "skipped"]
 WORKERS = "TRAINLAB_WORKERS"  # trainlab.training.replicas has it too, and imports torch
 LOOK = 0.2  # seconds between two looks for Ctrl-C
 RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage, at least
+SHOWN = {"TRAINLAB_REPRO": "1"}  # tells a stage that its progress is shown here
+ADVICE = f"fewer --jobs or a lower {WORKERS} need less"
 SHARE = 10  # and at least so many times as long as a write takes, which is 8 s per MB of dvc.lock
 
 
@@ -63,6 +67,7 @@ class Task:
     upstream: list["Task"]
     log: Path
     state: State = "waiting"
+    attempts: int = 0
     began: float = 0.0
     seconds: float = 0.0
     error: str = ""
@@ -95,6 +100,9 @@ class Display(Protocol):
 
     def changed(self, task: Task) -> None:
         """Tell that the state of a task has changed."""
+
+    def again(self, task: Task, reason: str) -> None:
+        """Tell that a task was ended from outside, and runs again."""
 
 
 class Turns:
@@ -141,6 +149,7 @@ def reproduce(
     *,
     keep_going: bool = False,
     force: bool = False,
+    retries: int = RETRIES,
     cluster: Cluster | None = None,
 ) -> list[Task]:
     """Run the stages that are out of date, as many at the same time as ``jobs`` allows.
@@ -161,6 +170,8 @@ def reproduce(
         Whether to run stages after a failure that do not depend on the failed one.
     force
         Whether to run stages that are up to date.
+    retries
+        How often to run a stage again whose process was ended from outside, ≥ 0.
     cluster
         Where to run the stages; None: here.
 
@@ -176,28 +187,69 @@ def reproduce(
     Ended
         After Ctrl-C or SIGTERM. What had finished by then is recorded.
     """
-    try:
-        place = Repo.find_root(str(root))
-    except NotDvcRepoError:
-        raise UserError(f"{root} is in no DVC project: change to one, or make one with `dvc init`") from None
-    with Repo(place, _wait_for_lock=True) as repo, _alone(Path(repo.tmp_dir)), _quiet():
-        run = _Run(repo, jobs, display, force)
-        try:
+    with opened(root) as repo, _alone(Path(repo.tmp_dir)):
+        run = _Run(repo, jobs, display, force, retries)
+        with explained():
             run.plan(targets)
-        except (NoOutputOrStageError, StageFileDoesNotExistError, StageNotFound) as error:
-            raise UserError(f"{error}: `dvc stage list` shows all stages") from error
-        except DvcException as error:
-            reasons = " ".join(str(error.__cause__ or error).split())
-            raise UserError(f"{reasons}: `dvc status` says more") from error
         with run.own_commands(), run.on(cluster):
             run.all(keep_going)
         return run.tasks
 
 
+@contextmanager
+def opened(root: Path) -> Iterator[Repo]:
+    """Open DVC's repository without its own lines, which the display replaces.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    try:
+        place = Repo.find_root(str(root))
+    except NotDvcRepoError:
+        raise UserError(f"{root} is in no DVC project: change to one, or make one with `dvc init`") from None
+    logger = logging.getLogger("dvc")
+    before = logger.level
+    with Repo(place, _wait_for_lock=True) as repo:
+        logger.setLevel(logging.ERROR)
+        try:
+            yield repo
+        finally:
+            logger.setLevel(before)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn DVC's errors about targets and files into a :class:`UserError`."""
+    try:
+        yield
+    except (NoOutputOrStageError, StageFileDoesNotExistError, StageNotFound) as error:
+        raise UserError(f"{error}: `dvc stage list` shows all stages") from error
+    except LockError as error:
+        raise UserError("another command of DVC is working on these files: wait for its end") from error
+    except DvcException as error:
+        reasons = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"{reasons}: `dvc status` says more") from error
+
+
+def tasks_of(repo: Repo, targets: Sequence[str], logs: Path = Path()) -> list[Task]:
+    """Return the stages that `dvc repro` would look at, in its order. Needs the repository's lock."""
+    graph = repo.index.graph
+    stages = plan_repro(get_active_graph(graph), collect_stages(repo, targets or ["dvc.yaml"]))
+    tasks: dict[Stage, Task] = {}
+    for number, stage in enumerate(stages, 1):
+        # A frozen stage waits for its dependencies, too, if they come before it in DVC's order.
+        upstream = [tasks[other] for other in graph.successors(stage) if other in tasks]
+        tasks[stage] = Task(stage, number, upstream, logs / f"{number}.log")
+    return list(tasks.values())
+
+
 class _Run:
-    def __init__(self, repo: Repo, jobs: int, display: Display, force: bool) -> None:
+    def __init__(self, repo: Repo, jobs: int, display: Display, force: bool, retries: int) -> None:
         self.tasks: list[Task] = []
         self._repo, self._jobs, self._display, self._force = repo, jobs, display, force
+        self._retries = retries
         self._turns = Turns(repo)
         self._commands: dict[str, Command] = {}  # running, by the name of their stage
         self._cluster: Cluster | None = None
@@ -210,16 +262,10 @@ class _Run:
         for old in logs.iterdir():  # of a process that was killed
             old.unlink()
         with self._turns:
-            graph = self._repo.index.graph
-            stages = plan_repro(get_active_graph(graph), collect_stages(self._repo, targets or ["dvc.yaml"]))
-            by_stage: dict[Stage, Task] = {}
-            for number, stage in enumerate(stages, 1):
-                # A frozen stage waits for its dependencies, too, if they come before it in DVC's order.
-                upstream = [by_stage[other] for other in graph.successors(stage) if other in by_stage]
-                by_stage[stage] = Task(stage, number, upstream, logs / f"{number}.log")
-                if stage.cmd and not stage.frozen:
-                    stage.ignore_outs()  # in DVC's order, and not in the order in which stages end
-            self.tasks = list(by_stage.values())
+            self.tasks = tasks_of(self._repo, targets, logs)
+            for task in self.tasks:
+                if task.stage.cmd and not task.stage.frozen:
+                    task.stage.ignore_outs()  # in DVC's order, and not in the order in which stages end
             self._repo.scm._reset()  # it has read .gitignore before these lines
         self._display.planned(self.tasks)
 
@@ -278,11 +324,22 @@ class _Run:
     def _one(self, task: Task) -> None:
         """Reproduce one stage as `dvc repro` does; its commands give up the turn."""
         task.began = time.monotonic()
-        try:
+        upstream = [] if task.stage.frozen else [other.stage for other in task.upstream]
+        force = self._force
+
+        def reproduce() -> None:
             with self._turns:
-                upstream = [] if task.stage.frozen else [other.stage for other in task.upstream]
-                ran = task.stage.reproduce(upstream=upstream, force=self._force, pull=self._nodes is not None)
+                ran = task.stage.reproduce(upstream=upstream, force=force, pull=self._nodes is not None)
                 task.state = "done" if ran else "unchanged"
+
+        def again(reason: str) -> None:
+            nonlocal force
+            force = True  # the stage in memory knows its new inputs already, and would seem to be up to date
+            with self._turns:
+                self._display.again(task, reason)
+
+        try:
+            run_again(reproduce, self._retries, again)
         except Exception as error:  # the driver goes on with the stages that run
             task.state, task.error = "failed", " ".join(str(error.__cause__ or error).split())
         task.seconds = time.monotonic() - task.began
@@ -340,13 +397,15 @@ class _Run:
 
     def _run_commands(self, stage: Stage, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
         task = next(task for task in self.tasks if task.stage is stage)
-        self._display.changed(task)
+        task.attempts += 1
+        if task.attempts == 1:
+            self._display.changed(task)
         if self._nodes and self._nodes.take(stage):
             stages = [other.stage for other in self.tasks]
             self._nodes.run(stage, stages, dict(run_env or {}), task.log, self._turns.given_up())
             return
         settings: dict[str, Any] = dvc_run.prepare_kwargs(stage, run_env=run_env)
-        environment = {**settings["env"], **self._shares(settings["env"])}
+        environment = {**settings["env"], **self._shares(settings["env"]), **SHOWN}
         for line in dvc_run._enforce_cmd_list(stage.cmd):
             if self._signal:
                 raise StageCmdFailedError(line, 130)
@@ -357,6 +416,8 @@ class _Run:
             with self._turns.given_up():
                 code = command.wait()
             del self._commands[task.name]
+            if not self._signal:
+                check(code, command.memory_was_full, ADVICE)
             if code:
                 raise StageCmdFailedError(line, code)
 
@@ -384,15 +445,3 @@ def _alone(directory: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide DVC's own lines, which the display replaces."""
-    logger = logging.getLogger("dvc")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
