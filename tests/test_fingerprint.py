@@ -182,7 +182,7 @@ CHANGES: dict[str, tuple[Callable[[Checkout], None], set[str]]] = {
     ),
     "one schedule": (lambda c: c.edit("schedules.py", "// self.step_size", "// (self.step_size + 1)"), {"step"}),
     "a field of a component": (
-        lambda c: c.edit("schedules.py", "step_size: int = Field(", "step_size: int = Field(5, "),
+        lambda c: c.edit("schedules.py", "step_size: Count", "step_size: Count = 5"),
         {"step"},
     ),
     "an initializer": (
