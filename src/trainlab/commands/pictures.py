@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from trainlab.data.sources.folder import _is_hidden
+from trainlab.data.sources.folder import is_hidden
 from trainlab.errors import UserError
 
 
@@ -58,8 +58,8 @@ def _below(directory: str) -> Iterator[Named]:
     empty, seen, problems = True, set(), list[OSError]()
     for root, directories, files in os.walk(directory, onerror=problems.append, followlinks=True):
         place = os.path.realpath(root)
-        directories[:] = sorted(name for name in directories if not _is_hidden(name)) if place not in seen else []
-        visible = sorted(name for name in files if not _is_hidden(name)) if place not in seen else []
+        directories[:] = sorted(name for name in directories if not is_hidden(name)) if place not in seen else []
+        visible = sorted(name for name in files if not is_hidden(name)) if place not in seen else []
         seen.add(place)
         for name in visible:
             path = os.path.join(root, name)

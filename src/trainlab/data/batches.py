@@ -31,7 +31,7 @@ class Batches:
         rows = np.ascontiguousarray(dataset.images.transpose(0, 2, 3, 1)).reshape(count, -1)
         self._rows = torch.from_numpy(rows).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
-        scale, shift = _scale_and_shift(dataset, inputs)
+        scale, shift = scale_and_shift(dataset, inputs)
         self._scale, self._shift = (torch.from_numpy(values).to(device) for values in (scale, shift))
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Batches:
         return floats.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _scale_and_shift(dataset: Dataset, inputs: str) -> tuple[np.ndarray, np.ndarray]:
+def scale_and_shift(dataset: Dataset, inputs: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the factor and the offset that normalize each byte of an image's row, ``[height * width * channels]``."""
     channels, height, width = dataset.images.shape[1:]
     mean, std = np.zeros((height, width, channels)), np.ones((height, width, channels))

@@ -43,7 +43,7 @@ class _Graph(nn.Module):
         one = np.zeros((1, *model.shape), np.uint8)
         statistics = Dataset(one, np.zeros(1, np.int64), model.classes, model.mean, model.std, model.mean_image)
         for name, values in zip(
-            ("scale", "shift"), batches._scale_and_shift(statistics, model.config.inputs), strict=True
+            ("scale", "shift"), batches.scale_and_shift(statistics, model.config.inputs), strict=True
         ):
             rows = torch.from_numpy(values).view(height, width, channels)
             self.register_buffer(name, rows.permute(2, 0, 1).contiguous())

@@ -48,7 +48,7 @@ class Decoder:
                 return self._scaled(picture)
             # Pillow opens files and buffers alike.
             file = io.BytesIO(picture) if isinstance(picture, bytes) else _regular(Path(picture))
-            return self._source._image(file)  # type: ignore[arg-type]
+            return self._source.image(file)  # type: ignore[arg-type]
         except MemoryError as error:
             raise UserError("needs more memory to be decoded than there is: make it smaller") from error
         except Exception as error:  # Pillow raises many types of errors for damaged files
@@ -103,14 +103,14 @@ class Decoder:
 
     def _scaled(self, image: Image.Image) -> np.ndarray:
         """Do for an image of Pillow what the source does for a file."""
-        if max(image.width * image.height, math.prod(self._source._scaled(image.size))) > folder._LARGEST_IMAGE:
+        if max(image.width * image.height, math.prod(self._source.scaled(image.size))) > folder.LARGEST_IMAGE:
             raise Image.DecompressionBombError
-        return np.asarray(self._source._square(to_rgb(image)))
+        return np.asarray(self._source.square(to_rgb(image)))
 
     def _problem(self, error: BaseException) -> str:
         """Say what is wrong with an image whose decoding raised this error."""
         if isinstance(error, Image.DecompressionBombError):
-            limit = f"{folder._LARGEST_IMAGE:,} pixels, before and after scaling to {self.height} pixels"
+            limit = f"{folder.LARGEST_IMAGE:,} pixels, before and after scaling to {self.height} pixels"
             return f"is too large or too long (the limit is {limit})"
         if isinstance(error, OSError) and error.errno is not None:  # of the system, not of Pillow
             return f"cannot be read ({error.strerror})"
@@ -119,7 +119,7 @@ class Decoder:
 
 def shown(name: str) -> str:
     """Return the name of a file as text on one line."""
-    return folder._shown(Path(name))
+    return folder.path_text(Path(name))
 
 
 def _regular(path: Path) -> Path:

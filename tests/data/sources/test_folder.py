@@ -121,7 +121,7 @@ def test_raw_files_are_unchanged(images: Path, tmp_path: Path, suffix: str) -> N
 def test_images_are_resized_and_cropped_as_in_torchvision(width: int, height: int, size: int) -> None:
     image = picture(width, height)
     expected = transforms.CenterCrop(size)(transforms.Resize(size)(image))
-    np.testing.assert_array_equal(np.asarray(Folder(Path(), size)._square(image)), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(Folder(Path(), size).square(image)), np.asarray(expected))
 
 
 def edit(images: Path, case: str) -> str:

@@ -18,7 +18,7 @@ from trainlab.data.stored import Split
 from trainlab.errors import UserError
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_LARGEST_IMAGE = 89_478_485  # pixels; above it, Pillow warns of a decompression bomb
+LARGEST_IMAGE = 89_478_485  # pixels; above it, Pillow warns of a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -82,34 +82,34 @@ class Folder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about metadata and about sizes, which are checked below
             with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it decodes and scales
-                for image, pixels in zip(images, pool.map(self._image, files), strict=True):
+                for image, pixels in zip(images, pool.map(self.image, files), strict=True):
                     image[:] = np.moveaxis(pixels, 2, 0)
         return Split(images, np.repeat(np.arange(len(split), dtype=np.int64), [len(files) for files in split.values()]))
 
-    def _image(self, file: Path) -> np.ndarray:
+    def image(self, file: Path) -> np.ndarray:
         """Return an image file as ``[height, width, 3]``, uint8: upright RGB, resized and cropped as in torchvision."""
         action = f"repair or remove it in {self.path}, then run `dvc repro`"
         try:
             with Image.open(file, formats=_FORMATS) as image:
-                if max(image.width * image.height, math.prod(self._scaled(image.size))) > _LARGEST_IMAGE:
+                if max(image.width * image.height, math.prod(self.scaled(image.size))) > LARGEST_IMAGE:
                     raise Image.DecompressionBombError
-                return np.asarray(self._square(to_rgb(image)))
+                return np.asarray(self.square(to_rgb(image)))
         except MemoryError:
             raise
         except Image.DecompressionBombError as error:
-            limit = f"the limit is {_LARGEST_IMAGE:,} pixels, before and after scaling to {self.image_size} pixels"
-            raise UserError(f"{_shown(file)} is too large or too long ({limit}): {action}") from error
+            limit = f"the limit is {LARGEST_IMAGE:,} pixels, before and after scaling to {self.image_size} pixels"
+            raise UserError(f"{path_text(file)} is too large or too long ({limit}): {action}") from error
         except Exception as error:  # Pillow raises many types of errors for damaged files
-            raise UserError(f"{_shown(file)} is damaged or not a PNG, JPEG or WebP image: {action}") from error
+            raise UserError(f"{path_text(file)} is damaged or not a PNG, JPEG or WebP image: {action}") from error
 
-    def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+    def scaled(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return width and height after scaling the shorter side to ``image_size``."""
         width, height = size
         return self.image_size * width // min(size), self.image_size * height // min(size)
 
-    def _square(self, image: Image.Image) -> Image.Image:
+    def square(self, image: Image.Image) -> Image.Image:
         """Scale the shorter side to ``image_size`` and crop the center, as torchvision's Resize and CenterCrop do."""
-        size, (width, height) = self.image_size, self._scaled(image.size)
+        size, (width, height) = self.image_size, self.scaled(image.size)
         left, top = round((width - size) / 2), round((height - size) / 2)
         scaled = image.resize((width, height), Image.Resampling.BILINEAR)
         return scaled.crop((left, top, left + size, top + size))
@@ -120,12 +120,12 @@ def _unpack(path: Path, directory: Path) -> None:
     with path.open("rb") as archive:
         for member, content in members(archive, str(path)):
             directories = member.parts if content is None else member.parts[:-1]
-            if any(_is_hidden(part) for part in directories):
+            if any(is_hidden(part) for part in directories):
                 continue
             target = directory / member
             try:
                 (target if content is None else target.parent).mkdir(parents=True, exist_ok=True)
-                if content is not None and not _is_hidden(member.name):
+                if content is not None and not is_hidden(member.name):
                     with target.open("xb") as file:
                         file.write(content)
             except OSError as error:
@@ -159,7 +159,7 @@ def _layout(directory: Path, shown: Path) -> dict[str, dict[str, list[Path]]]:
 
     def wrong(entry: Path, problem: str) -> UserError:
         return UserError(
-            f"{_shown(shown / entry.relative_to(directory))} {problem}: put images into train/CLASS/ and test/CLASS/ "
+            f"{path_text(shown / entry.relative_to(directory))} {problem}: put images into train/CLASS/ and test/CLASS/ "
             f"of {shown}, or set data.path in params.yaml"
         )
 
@@ -191,13 +191,14 @@ def _layout(directory: Path, shown: Path) -> dict[str, dict[str, list[Path]]]:
 
 def _visible(directory: Path) -> Iterator[Path]:
     """Return the entries of a directory that are not hidden, sorted by name."""
-    return (entry for entry in sorted(directory.iterdir(), key=lambda entry: entry.name) if not _is_hidden(entry.name))
+    return (entry for entry in sorted(directory.iterdir(), key=lambda entry: entry.name) if not is_hidden(entry.name))
 
 
-def _shown(path: Path) -> str:
+def path_text(path: Path) -> str:
     """Return the path as text on one line."""
     return text if (text := str(path)).isprintable() else ascii(text)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return whether a file or directory of this name is left out: it begins with a dot, or is what macOS adds."""
     return name.startswith(".") or name == "__MACOSX"
