@@ -14,7 +14,7 @@ from trainlab.evaluation.metrics import Predictions, evaluate
 from trainlab.evaluation.statistics import seeds_needed
 
 CLASSES = ("ant", "bee", "cat")
-IMAGES = 300
+IMAGES = 100
 
 
 def predictions(*accuracies: float, images: int = IMAGES, classes: tuple[str, ...] = CLASSES) -> Predictions:
