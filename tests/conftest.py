@@ -21,6 +21,10 @@ settings.register_profile(
 settings.register_profile("fuzz", deadline=None, suppress_health_check=QUIET, max_examples=1000, print_blob=True)
 settings.load_profile("same")
 
+# Before torch is imported: two worker processes of pytest-xdist with two threads each, which spin while they wait, take the
+# cores from each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Replicas in this process, where a test can replace functions; tests of several processes set another number.
 os.environ["TRAINLAB_WORKERS"] = "1"
 
