@@ -14,7 +14,7 @@ from trainlab.evaluation.metrics import Predictions, evaluate
 from trainlab.evaluation.statistics import seeds_needed
 
 CLASSES = ("ant", "bee", "cat")
-IMAGES = 100
+IMAGES = 300
 
 
 def predictions(*accuracies: float, images: int = IMAGES, classes: tuple[str, ...] = CLASSES) -> Predictions:
