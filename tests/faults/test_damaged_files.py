@@ -88,8 +88,8 @@ def test_a_damaged_file_is_one_line_or_is_read(name: str, results: Path) -> None
 
 
 CONTENTS = {
-    "deep nesting": b"[" * 20_000,
-    "deep objects": b'{"a": ' * 20_000,
+    "deep nesting": b"[" * 100_000,
+    "deep objects": b'{"a": ' * 100_000,
     "nothing": b"null",
     "a list": b"[]",
     "no text": b"\xff\xfe\x00",
