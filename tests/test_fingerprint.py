@@ -92,21 +92,9 @@ COMPONENTS = {
 }
 
 
-_parse, PARSED = fingerprint._parse, dict[tuple[str, ...], Any]()
-
-
-def parse_once(name: str, file: Path) -> Any:
-    """Return the syntax tree of a module, which is read and not changed; an edit leaves most files as they were."""
-    key = (name, file.name, file.read_text(encoding="utf-8"))
-    if key not in PARSED:
-        PARSED[key] = _parse(name, file)
-    return PARSED[key]
-
-
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.setattr(fingerprint, "SOURCE", tmp_path / "checkout/src")
-    monkeypatch.setattr(fingerprint, "_parse", parse_once)
     return Checkout(tmp_path / "checkout")
 
 
