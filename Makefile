@@ -58,8 +58,10 @@ search: check  ## search for good hyperparameters (search/params.yaml), about 40
 quick: $(SETUP)  ## run the tests that need no DVC and no training above a second
 	pytest -n 2 --dist loadgroup -q -m "not slow and not faults" --ignore tests/pipeline
 
+# Tracing doubles the time of the project's own Python code (3.11, which has no cheaper way). `make test COV=` does without.
+COV := --cov --cov-report=term:skip-covered
 test: $(SETUP)  ## run all tests, with the coverage of src/
-	pytest -n 2 --dist loadgroup -m "not faults" --cov --cov-report=term:skip-covered
+	pytest -n 2 --dist loadgroup -m "not faults" $(COV)
 
 test-faults: $(SETUP)  ## run the long tests: kills, damaged files, attacks, a cluster of two nodes
 	pytest -n 2 --dist loadgroup -q -m faults

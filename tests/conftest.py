@@ -1,6 +1,8 @@
 """Settings of all tests."""
 
+import gc
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,13 +10,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 PIPELINE = Path(__file__).parent / "pipeline"
+ALL_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow\b", re.MULTILINE)
 
-# The same examples in every run, so that a failure is due to the change at hand; `make fuzz` draws fresh ones. No time
-# limit per example: a busy machine is not a defect of the code.
+# The same few examples in every run, so that a failure is due to the change at hand; `make fuzz` draws many fresh ones. No
+# time limit per example: a busy machine is not a defect of the code.
 QUIET = [HealthCheck.too_slow]
-settings.register_profile("same", deadline=None, suppress_health_check=QUIET, derandomize=True, database=None)
+settings.register_profile(
+    "same", deadline=None, suppress_health_check=QUIET, max_examples=30, derandomize=True, database=None
+)
 settings.register_profile("fuzz", deadline=None, suppress_health_check=QUIET, max_examples=1000, print_blob=True)
 settings.load_profile("same")
+
+# Before torch is imported: two worker processes of pytest-xdist with two threads each, which spin while they wait, take the
+# cores from each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Replicas in this process, where a test can replace functions; tests of several processes set another number.
 os.environ["TRAINLAB_WORKERS"] = "1"
@@ -23,6 +32,18 @@ if "MUTANT_UNDER_TEST" in os.environ:  # in mutants/ of `make mutants`: fingerpr
     from trainlab import fingerprint
 
     fingerprint.SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a file of slow tests for `make quick`, which would deselect them all."""
+    quick = config.option.markexpr.startswith("not slow") and collection_path.suffix == ".py"
+    return True if quick and ALL_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+def pytest_collection_finish() -> None:
+    """Exclude what is imported by now from garbage collection, which took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -24,7 +24,7 @@ TOOLS = {
 
 def imported(*folders: str) -> set[str]:
     """Return the distributions that provide what the Python files of these folders import."""
-    provided = packages_distributions()
+    provided = distributions()
     own = {path.stem for folder in (*RUNTIME, *DEVELOPMENT) for path in (PROJECT / folder).rglob("*.py")}
     own |= {path.name for folder in (*RUNTIME, *DEVELOPMENT) for path in (PROJECT / folder).iterdir() if path.is_dir()}
     files = [file for folder in folders for file in sorted((PROJECT / folder).rglob("*.py"))]
@@ -38,13 +38,19 @@ def imported(*folders: str) -> set[str]:
     return found
 
 
-def modules(file: Path) -> Iterator[str]:
-    """Yield the top-level packages that a file imports, inside functions too."""
+distributions = cache(packages_distributions)  # reads the metadata of everything that is installed
+
+
+@cache
+def modules(file: Path) -> set[str]:
+    """Return the top-level packages that a file imports, inside functions too."""
+    found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module.partition(".")[0]
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 def declared(requirements: list[str]) -> set[str]:

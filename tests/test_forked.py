@@ -60,6 +60,17 @@ def test_a_program_ends_with_its_client(tmp_path: Path) -> None:
     program.wait(timeout=30)
 
 
+def test_dvc_parses_a_text_once_and_an_edited_file_anew(tmp_path: Path) -> None:
+    (tmp_path / "read.py").write_text("from dvc.utils.serialize import load_yaml\nprint(load_yaml('file.yaml'))\n")
+    for number, parsed in (("1.5", 1), ("1.5", 0), ("2.5", 1), ("[", 0)):
+        (tmp_path / "file.yaml").write_text(f"{tmp_path}: {number}\n")
+        before = len(list(forked.directory().glob("*.yaml")))
+        done = subprocess.run([forked.python(), "read.py"], cwd=tmp_path, capture_output=True, text=True)
+        assert len(list(forked.directory().glob("*.yaml"))) - before == parsed
+        assert done.stdout == ("" if number == "[" else f"{{'{tmp_path}': {number}}}\n")
+        assert ("YAML file structure is corrupted" in done.stderr) == (number == "[")
+
+
 def test_other_options_start_a_new_interpreter() -> None:
     done = subprocess.run([forked.python(), "-c", "import sys; print('torch' in sys.modules)"], capture_output=True)
     assert done.stdout == b"False\n"

@@ -66,6 +66,7 @@ def test_completion_knows_the_commands() -> None:
     assert "--show-completion" in script("--help").stdout
 
 
+@pytest.mark.slow
 def test_completion_knows_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in (
         *("models/plain.safetensors", "models/plain.onnx", "predictions/tricks/planned.safetensors"),

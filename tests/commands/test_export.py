@@ -19,6 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_and_a_model_file_are_exported(call: Call) -> None:
     shown = call("export", "small", "--format", "torch_export")
     assert shown == Called(

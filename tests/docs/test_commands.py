@@ -4,6 +4,7 @@ import copy
 import re
 import shlex
 from argparse import Namespace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def check_trainlab(arguments: list[str]) -> None:
     assert options - {"-"} <= known  # "-" is standard input
 
 
+@cache
 def added_runs(page: str) -> set[str]:
     """Return the runs that the page adds to params.yaml."""
     added = [YAML(typ="safe", pure=True).load(block.text) for block in blocks(page) if block.info == ("yaml",)]
@@ -98,7 +100,7 @@ def check_dvc(arguments: list[str], scratch: Path, runs: set[str]) -> None:
 
 def check_target(root: Path, target: str, runs: set[str]) -> None:
     """Check that a target is a stage of the project, a key of its `foreach` or one of these runs, or an output."""
-    stages = load(root / "dvc.yaml")["stages"]
+    stages = load_once(root / "dvc.yaml")["stages"]
     name, _, key = target.partition("@")
     if "/" in target:
         written = [out for stage in stages.values() for out in stage.get("outs", [])]
@@ -107,7 +109,7 @@ def check_target(root: Path, target: str, runs: set[str]) -> None:
     assert name in stages
     keys = stages[name].get("foreach")
     if isinstance(keys, str):
-        keys = load(root / "params.yaml")[keys.removeprefix("${").removesuffix("}")]
+        keys = load_once(root / "params.yaml")[keys.removeprefix("${").removesuffix("}")]
     assert not key or key == "NAME" or key in {*keys, *runs}
 
 
@@ -127,6 +129,9 @@ def load(path: Path) -> dict[str, Any]:
     loaded = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     assert isinstance(loaded, dict)
     return loaded
+
+
+load_once = cache(load)
 
 
 @pytest.mark.parametrize(

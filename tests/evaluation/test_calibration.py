@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -90,7 +90,6 @@ def test_bins_of_two_classes_agree_with_scikit_learn(decimals: int) -> None:
 
 
 @given(predictions())
-@settings(max_examples=100, deadline=None)
 def test_error_agrees_with_loops(case: tuple[Floats, Bools]) -> None:
     confidence, correct = case
     found = reliability(confidence, correct)
@@ -103,7 +102,6 @@ def test_error_agrees_with_loops(case: tuple[Floats, Bools]) -> None:
 
 
 @given(predictions())
-@settings(max_examples=60, deadline=None)
 def test_error_is_a_fraction_at_least_the_overall_gap(case: tuple[Floats, Bools]) -> None:
     confidence, correct = case
     error = reliability(confidence, correct).error
@@ -116,7 +114,6 @@ def test_error_is_a_fraction_at_least_the_overall_gap(case: tuple[Floats, Bools]
 
 
 @given(predictions(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
 def test_the_order_of_the_images_does_not_matter(case: tuple[Floats, Bools], random: Any) -> None:
     confidence, correct = case
     order = random.sample(range(confidence.shape[1]), confidence.shape[1])

@@ -81,6 +81,14 @@ def test_the_rule(low: float, high: float, p_holm: float, verdict: str) -> None:
             "`new` shows no difference from `old`: +1.6 points (95 % interval +0.2 to +3.0, but p = 0.07 by Holm's method; "
             "6 seeds each, 10,000 images)",
         ),
+        (  # an interval that ends at zero does not exclude it
+            effect(0.0, 0.03, 0.07),
+            "`new` shows no difference from `old`: +1.5 points (95 % interval +0.0 to +3.0; 6 seeds each, 10,000 images)",
+        ),
+        (
+            effect(-0.03, 0.0, 0.07),
+            "`new` shows no difference from `old`: −1.5 points (95 % interval −3.0 to +0.0; 6 seeds each, 10,000 images)",
+        ),
         (
             effect(-0.006, 0.008, 0.7),
             "`new` makes no difference that matters against `old`: +0.1 points (95 % interval −0.6 to +0.8; 6 seeds each, "
@@ -152,6 +160,12 @@ def test_comparisons_that_are_made_together_are_adjusted_together() -> None:
     assert list(rows.columns) == effects.COLUMNS
     assert list(rows["answer"]) == [one.sentence() for one in found]
     assert list(rows["effect"]) == [one.difference.effect for one in found]
+
+    drawn = effects.plotted(found)
+    assert list(drawn["comparison"]) == ["b − a", "c − a"]
+    assert list(drawn["verdict"]) == list(rows["verdict"])
+    for name in ("effect", "low", "high"):
+        assert list(drawn[name]) == pytest.approx(list(100 * rows[name]))
 
     pairs = effects.pairs({run: effects.correct(of_run) for run, of_run in of_runs.items()})
     assert list(pairs.columns) == effects.PAIRS

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax
@@ -147,7 +147,6 @@ def test_a_class_without_images_counts_in_the_macro_average() -> None:
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None)
 def test_invariants_for_any_scores(case: tuple[Scores, Labels, tuple[str, ...]]) -> None:
     scores, labels, classes = case
     metrics = evaluate(scores, labels, classes)
@@ -168,7 +167,6 @@ def test_invariants_for_any_scores(case: tuple[Scores, Labels, tuple[str, ...]])
 
 
 @given(cases(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
 def test_the_order_of_the_images_does_not_matter(
     case: tuple[Scores, Labels, tuple[str, ...]], random: random.Random
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 from pandas import DataFrame
@@ -137,7 +137,6 @@ def test_replicas_with_the_same_score_are_dots_beside_each_other() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12).map(sorted), st.floats(0.001, 0.5))
-@settings(max_examples=200, deadline=None)
 def test_dots_on_one_level_do_not_overlap(values: list[float], width: float) -> None:
     levels = plots._levels(values, width)
     assert len(levels) == len(values)
@@ -541,7 +540,6 @@ def test_curves_of_a_run_that_diverged() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12).map(sorted))
-@settings(max_examples=200, deadline=None)
 def test_names_at_the_ends_of_lines_keep_their_distance_and_order(values: list[float]) -> None:
     places = plots._spread(values, 0.05, 0, 1)
     assert len(places) == len(values)

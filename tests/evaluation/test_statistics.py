@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ Correct = NDArray[np.bool_]
 @given(
     st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.9, 0.95])
 )
-@settings(max_examples=100, deadline=None)
 def test_wilson_agrees_with_scipy(counts: tuple[int, int], confidence: float) -> None:
     right, images = counts
     low, high = wilson(right / images, images, confidence)
@@ -206,7 +205,6 @@ runs_of_any_seeds = st.integers(2, 12).flatmap(
 
 
 @given(runs_of_any_seeds)
-@settings(max_examples=150, deadline=None)
 def test_swapped_runs_have_the_opposite_difference(runs: tuple[Correct, Correct]) -> None:
     there, back = accuracy_difference(*runs), accuracy_difference(*runs[::-1])
     assert (back.effect, back.low, back.high) == (-there.effect, -there.high, -there.low)
@@ -215,7 +213,6 @@ def test_swapped_runs_have_the_opposite_difference(runs: tuple[Correct, Correct]
 
 
 @given(runs_of_any_seeds, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
 def test_order_of_images_and_seeds_does_not_matter(runs: tuple[Correct, Correct], random: Any) -> None:
     a, b = runs
     images = random.sample(range(a.shape[1]), a.shape[1])
@@ -224,7 +221,6 @@ def test_order_of_images_and_seeds_does_not_matter(runs: tuple[Correct, Correct]
 
 
 @given(runs_of_several_seeds)
-@settings(max_examples=300, deadline=None)
 def test_p_value_is_below_5_percent_where_the_interval_excludes_zero(runs: tuple[Correct, Correct]) -> None:
     found = accuracy_difference(*runs)
     assume(abs(found.p_value - 0.05) > 1e-9)
@@ -232,7 +228,6 @@ def test_p_value_is_below_5_percent_where_the_interval_excludes_zero(runs: tuple
 
 
 @given(runs_of_any_seeds, st.sampled_from([0.5, 0.95, 0.999]))
-@settings(max_examples=150, deadline=None)
 def test_interval_contains_the_effect_and_differences_that_are_possible(
     runs: tuple[Correct, Correct], confidence: float
 ) -> None:
@@ -260,7 +255,6 @@ def test_two_seeds_that_happen_to_agree_do_not_make_p_values_small() -> None:
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(2, 50))
-@settings(max_examples=100, deadline=None)
 def test_p_value_of_two_models_is_that_of_mcnemar(gained: int, lost: int, agreed: int) -> None:
     found = accuracy_difference(*two_models(gained, lost, gained + lost + agreed))
     expected = mcnemar([[agreed, gained], [lost, 0]], exact=True)
@@ -442,7 +436,6 @@ def test_holm_agrees_with_statsmodels(count: int) -> None:
 
 
 @given(probabilities)
-@settings(max_examples=200, deadline=None)
 def test_adjusted_p_values_are_larger_ordered_and_at_most_1(p_values: list[float]) -> None:
     adjusted = holm(p_values)
     assert (adjusted >= np.array(p_values)).all()
@@ -516,7 +509,6 @@ def test_the_number_found_is_the_smallest_with_enough_power(margin: float) -> No
 
 @pytest.mark.slow
 @given(runs_of_several_seeds, st.floats(0.01, 1), st.floats(1, 3))
-@settings(max_examples=100, deadline=None)
 def test_a_larger_difference_needs_no_more_seeds(runs: tuple[Correct, Correct], margin: float, factor: float) -> None:
     small, large = (seeds_needed(*runs, m, most=60) or 61 for m in (margin, margin * factor))
     assert 2 <= large <= small

@@ -29,7 +29,7 @@ from trainlab.evaluation.comparison import (
 from trainlab.evaluation.metrics import Predictions
 from trainlab.training import model_file
 
-PLACES = 200
+PLACES = 60
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,7 @@ def test_dvc_continues_after_its_own_directory_was_full(
         assert path.parent.name + path.name == hashlib.md5(path.read_bytes()).hexdigest()  # none was cut
 
 
+@pytest.mark.slow
 def test_a_mount_point_in_place_of_a_directory_keeps_its_files(
     reproduced: Scratch, tmp_path: Path, mount: Mount
 ) -> None:

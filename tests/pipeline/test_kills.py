@@ -43,7 +43,7 @@ def wait_for_a_checkpoint(repo: Scratch, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.faults)])
 def test_kills_at_random_moments_change_no_byte(kills: int, data_repo: Scratch, tmp_path: Path) -> None:
     whole = long_run(data_repo)
     killed = whole.copy(tmp_path / "killed")

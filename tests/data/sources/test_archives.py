@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from trainlab.data.sources import archives
@@ -78,7 +78,6 @@ def test_a_truncated_archive_is_an_error_unless_only_padding_is_missing(suffix: 
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_archive_is_a_user_error_or_gives_only_safe_paths(suffix: str, data: st.DataObject) -> None:
     content = bytearray(FORMATS[suffix]())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from torchvision import transforms
@@ -114,7 +114,6 @@ def test_raw_files_are_unchanged(images: Path, tmp_path: Path, suffix: str) -> N
     assert len(originals) == 21
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
 @example(32, 32, 32)
 @example(1, 90, 8)
@@ -300,7 +299,6 @@ def test_16_bit_images_are_scaled(images: Path) -> None:
     np.testing.assert_array_equal(read_first_cat(images, size=32), round(40_000 / 257))
 
 
-@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_damaged_image_is_a_user_error_or_still_decodes(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
