@@ -41,7 +41,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what is imported by now from garbage collection, which took a tenth of the time."""
+    """Exclude what is imported by now from garbage collection: it lives as long as the process."""
     gc.collect()
     gc.freeze()
 
