@@ -4,6 +4,7 @@ They call the functional forms behind ``torch.optim``, which give the same bits:
 takes 1.3 s in every training process.
 """
 
+import itertools
 from typing import Literal
 
 import torch
@@ -179,10 +180,8 @@ class SgdW(_Optimizer):
             torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
         columns = parameters, gradients, state["momentum"]
         for biases in (False, True):
-            group = [
-                [t for t, p in zip(column, parameters, strict=True) if (p.dim() == 1) is biases] for column in columns
-            ]
-            _nesterov(*group, lr=lr * (self.bias_rate if biases else 1), momentum=self.momentum)
+            chosen = [(p.dim() == 1) is biases for p in parameters]
+            _nesterov(columns, chosen, lr=lr * (self.bias_rate if biases else 1), momentum=self.momentum)
 
 
 class Muon(_Optimizer):
@@ -226,10 +225,8 @@ class Muon(_Optimizer):
             torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
         columns = parameters, gradients, state["momentum"]
         for dimensions, rate in ((1, self.bias_rate), (2, self.linear_rate)):
-            group = [
-                [t for t, p in zip(column, parameters, strict=True) if p.dim() == dimensions] for column in columns
-            ]
-            _nesterov(*group, lr=lr * rate, momentum=self.other_momentum)
+            chosen = [p.dim() == dimensions for p in parameters]
+            _nesterov(columns, chosen, lr=lr * rate, momentum=self.other_momentum)
         for parameter, gradient, buffer in zip(*columns, strict=True):
             if parameter.dim() > 2:
                 buffer.mul_(self.momentum).add_(gradient)
@@ -237,11 +234,11 @@ class Muon(_Optimizer):
                 parameter.sub_(update.view(parameter.shape), alpha=lr)
 
 
-def _nesterov(
-    parameters: list[Tensor], gradients: list[Tensor], buffers: list[Tensor], *, lr: float, momentum: float
-) -> None:
-    if not parameters:
+def _nesterov(columns: tuple[list[Tensor], ...], chosen: list[bool], *, lr: float, momentum: float) -> None:
+    """Update those of the parameters that are chosen; ``columns`` are parameters, gradients and buffers."""
+    if not any(chosen):
         return
+    parameters, gradients, buffers = (list(itertools.compress(column, chosen)) for column in columns)
     sgd(
         parameters,
         gradients,
