@@ -9,7 +9,7 @@ from typing import Any
 
 import _start  # noqa: F401
 from trainlab.cli import Suite, run_stage
-from trainlab.evaluation import comparison, effects
+from trainlab.evaluation import comparison, effects, mistakes
 from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.tables import write_csv
 from trainlab.files import write_json
@@ -24,7 +24,8 @@ def main(suite: Suite) -> None:
     table = comparison.table(comparison.read_metrics(Path("metrics") / suite, against))
     histories = comparison.read_histories(Path("plots/history") / suite, against)
     predictions = {run: Predictions.load(Path("predictions") / suite / f"{run}.safetensors") for run in against}
-    minutes = {run: comparison.minutes_per_replica(Path("timings") / suite / f"{run}.json") for run in against}
+    timings = {run: comparison.read_timing(Path("timings") / suite / f"{run}.json") for run in against}
+    minutes = {run: timing.minutes_per_replica for run, timing in timings.items()}
 
     # `dvc metrics` and `dvc exp show` show one column per number: the test accuracy of each run and, under a key that is
     # not the name of a run, the validation accuracy, by which runs may be selected.
@@ -43,6 +44,10 @@ def main(suite: Suite) -> None:
     write_csv(Path("metrics") / f"{suite}-pairs.csv", effects.pairs(right))
     write_csv(Path("metrics") / f"{suite}-seeds.csv", effects.seeds(found, right, minutes))
     write_csv(Path("plots/effects") / f"{suite}.csv", effects.plotted(found))
+
+    # What the report shows of files that are not in Git.
+    training = {run: timing._replace(minutes=round(timing.minutes, 1))._asdict() for run, timing in timings.items()}
+    write_json(Path("metrics") / f"{suite}-details.json", {"training": training, **mistakes.to_dict(predictions)})
 
     comparison.show(table, comparison.caption(table))
     print("", *(effect.sentence() for effect in found), sep="\n")

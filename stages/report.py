@@ -17,7 +17,7 @@ from trainlab.cli import run_stage
 from trainlab.config import inheritance, reading
 from trainlab.data import stored
 from trainlab.evaluation import comparison
-from trainlab.evaluation.metrics import Predictions
+from trainlab.evaluation.mistakes import Mistake, Pair
 from trainlab.evaluation.tables import read_csv
 from trainlab.files import reading as reading_file
 from trainlab.files import write_text
@@ -50,6 +50,7 @@ def read_suite(suite: str, params: Mapping[str, Any]) -> Suite | Missing:
     compared = comparison.read_suite(configs)
     against, several = compared.against, len(compared.runs) > 1
     found = comparison.read_metrics(metrics / suite, against)
+    confused, mistakes, timings = read_details(metrics / f"{suite}-details.json", stage)
     return Suite(
         name=suite,
         against=against,
@@ -60,18 +61,34 @@ def read_suite(suite: str, params: Mapping[str, Any]) -> Suite | Missing:
         seeds=read(metrics / f"{suite}-seeds.csv", ["seeds"], stage, ["run", "against"]) if compared.pairs else None,
         curves=read(Path("plots/curves") / f"{suite}.csv", comparison.CURVES, stage, ["run"]),
         logs=read(Path("plots/logs") / f"{suite}.csv", comparison.LOGS, stage, ["run", "log"]),
-        runs=[read_run(suite, run, found[run], params) for run in against],
+        confused=confused,
+        runs=[read_run(suite, run, params, found[run], timings[run], mistakes[run]) for run in against],
     )
 
 
-def read_run(suite: str, run: str, metrics: comparison.RunMetrics, params: Mapping[str, Any]) -> Run:
-    """Return the results of a run; what is in DVC's cache may be missing."""
+def read_details(path: Path, stage: str) -> tuple[list[Pair], dict[str, list[Mistake]], dict[str, comparison.Timing]]:
+    """Return what is confused in a suite, and per run the surest mistakes and how long its training took."""
+    with reading_file(path, stage):
+        details = json.loads(path.read_text(encoding="utf-8"))
+        mistakes = {run: [Mistake(**one) for one in found] for run, found in details["mistakes"].items()}
+        timings = {run: comparison.Timing(**timing) for run, timing in details["training"].items()}
+        return [Pair(**pair) for pair in details["pairs"]], mistakes, timings
+
+
+def read_run(
+    suite: str,
+    run: str,
+    params: Mapping[str, Any],
+    metrics: comparison.RunMetrics,
+    timing: comparison.Timing,
+    mistakes: Sequence[Mistake],
+) -> Run:
+    """Return the results of a run."""
     stage, plots = f"compare@{suite}", Path("plots")
     columns = ["class", "precision", "recall", "f1", "support"]
     reliability = ["replica", "bin", "images", "confidence", "accuracy"]
     config = reading.load(Path("configs") / suite / f"{run}.yaml", "run `dvc repro resolve`")
-    check, timing = Path("metrics/checks") / suite / f"{run}.json", Path("timings") / suite / f"{run}.json"
-    predictions = Path("predictions") / suite / f"{run}.safetensors"
+    check = Path("metrics/checks") / suite / f"{run}.json"
     return Run(
         name=run,
         config=config,
@@ -82,8 +99,8 @@ def read_run(suite: str, run: str, metrics: comparison.RunMetrics, params: Mappi
         reliability=read(plots / "reliability" / suite / f"{run}.csv", reliability, stage),
         check=read_json(check, f"check@{run}") if check.is_file() else None,
         layers=comparison.read_layers(check)[0] if check.is_file() else None,
-        timing=read_json(timing, stage) if timing.is_file() else None,
-        predictions=Predictions.load(predictions) if predictions.is_file() else None,
+        timing=timing,
+        mistakes=mistakes,
     )
 
 

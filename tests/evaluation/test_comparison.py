@@ -414,9 +414,9 @@ def test_a_narrow_terminal_cuts_cells_and_keeps_one_line_per_run(
 def test_minutes_per_replica(tmp_path: Path, replicas: int, workers: int, minutes: float) -> None:
     path = tmp_path / "plain.json"
     path.write_text(json.dumps({"seconds": 600.0, "replicas": replicas, "workers": workers}))
-    assert comparison.minutes_per_replica(path) == pytest.approx(minutes)
+    assert comparison.read_timing(path).minutes_per_replica == pytest.approx(minutes)
     with pytest.raises(UserError, match=r"other.json is missing: run `dvc repro train@other` or `distill@other`"):
-        comparison.minutes_per_replica(tmp_path / "other.json")
+        comparison.read_timing(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from trainlab.data import stored
 from trainlab.errors import UserError
 from trainlab.evaluation.comparison import (
     curves,
-    minutes_per_replica,
     read_confusion,
     read_histories,
     read_layers,
     read_metrics,
     read_suite,
+    read_timing,
     table,
 )
 from trainlab.evaluation.metrics import Predictions
@@ -51,7 +51,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "metrics/tricks/plain.json": lambda path: table(read_metrics(path.parent, ["plain"])),
     "metrics/checks/tricks/plain.json": read_layers,
     "plots/confusion/tricks/plain.csv": read_confusion,
-    "timings/tricks/plain.json": minutes_per_replica,
+    "timings/tricks/plain.json": read_timing,
     "configs/tricks/_suite.yaml": lambda path: read_suite(path.parent),
     "data/train.safetensors": stored.load,
     "data/stats.json": lambda path: stored.load(path.with_name("train.safetensors")),

@@ -71,9 +71,9 @@ def test_the_gradient_approaches_the_full_one_as_samples_grow() -> None:
 
 
 def test_samples_are_uniform() -> None:
-    draws = SampledSoftmax(name="sampled_softmax", n_samples=100_000).draw(
+    draws = SampledSoftmax(name="sampled_softmax", n_samples=60_000).draw(
         1, 10, generator=torch.Generator().manual_seed(0)
     )
     counts = torch.bincount(draws["samples"], minlength=10).double()
-    assert draws["samples"].shape == (100_000,)
-    assert float(((counts - 10_000) ** 2 / 10_000).sum()) < 27.9  # chi-squared, 9 degrees of freedom, 0.1 %
+    assert draws["samples"].shape == (60_000,)
+    assert float(((counts - 6_000) ** 2 / 6_000).sum()) < 27.9  # chi-squared, 9 degrees of freedom, 0.1 %

@@ -11,6 +11,7 @@ from pandas import DataFrame
 from trainlab.data.stored import Dataset
 from trainlab.evaluation import comparison, effects
 from trainlab.evaluation.metrics import Predictions, evaluate
+from trainlab.evaluation.mistakes import confused_pairs, surest_mistakes
 from trainlab.evaluation.tables import read_csv
 from trainlab.report.content import File, Images, Missing, Report, Run, Search, Study, Suite
 
@@ -103,8 +104,8 @@ def suite(directory: Path, *, name: str = "tricks") -> Suite:
                 reliability=pd.read_csv(directory / f"reliability/{run}.csv"),
                 check=CHECK,
                 layers=LAYERS,
-                timing={"seconds": 90.0, "replicas": SEEDS, "workers": 1},
-                predictions=scored[run],
+                timing=comparison.Timing(1.5, SEEDS, 1),
+                mistakes=surest_mistakes(scored[run]),
             )
         )
     histories = {run: history(run) for run in RUNS}
@@ -120,6 +121,7 @@ def suite(directory: Path, *, name: str = "tricks") -> Suite:
         seeds=effects.seeds(compared, right, dict.fromkeys(RUNS, 0.75)),
         curves=comparison.curves(histories),
         logs=comparison.logs(histories),
+        confused=confused_pairs(scored.values()),
         runs=runs,
     )
 

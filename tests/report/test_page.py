@@ -185,14 +185,17 @@ def test_parts_without_results_name_their_command() -> None:
         assert f"No {part}: <code>dvc repro {part}</code> makes it." in text
 
 
-def test_a_suite_without_images_and_predictions_names_the_command(report: Report) -> None:
+def test_results_of_other_images_have_no_gallery(report: Report) -> None:
+    assert not isinstance(report.images, Missing)
+    fewer = replace(report.images.test, labels=report.images.test.labels[:-1], images=report.images.test.images[:-1])
+    text = page.render(replace(report, images=replace(report.images, test=fewer)))
+    assert "The results are of other images: run <code>dvc repro compare@tricks</code>." in text
+
+
+def test_a_run_that_was_not_checked(report: Report) -> None:
     suite = of_suite(report)
-    bare = replace(
-        suite, runs=[replace(run, predictions=None, timing=None, check=None, layers=None) for run in suite.runs]
-    )
-    text = page.render(replace(report, suites={"tricks": bare}))
-    assert "<code>dvc pull predictions/tricks</code>" in text
-    assert "<code>dvc repro compare@tricks</code>" in text
+    bare = replace(suite, runs=[replace(run, check=None, layers=None) for run in suite.runs])
+    assert "<code>dvc repro check</code>" in page.render(replace(report, suites={"tricks": bare}))
 
 
 def test_a_suite_of_one_run_has_no_comparisons(report: Report) -> None:

@@ -30,6 +30,7 @@ def test_compare_writes_tables(project: Path) -> None:
         "tricks.json",
         "tricks.csv",
         "tricks-comparisons.csv",
+        "tricks-details.json",
         "tricks-pairs.csv",
         "tricks-seeds.csv",
         "effects/tricks.csv",
@@ -70,6 +71,10 @@ def test_compare_writes_tables(project: Path) -> None:
         ("better", "worse"),
     ]
     assert [row["seeds"] for row in rows(project / "metrics/tricks-seeds.csv")] == ["", ""]  # a run has a single seed
+    details = json.loads((project / "metrics/tricks-details.json").read_text())
+    assert list(details) == ["training", "pairs", "mistakes"]
+    assert details["training"]["better"] == {"minutes": 1.0, "replicas": 3, "workers": 1}
+    assert [len(details["mistakes"][run]) for run in ACCURACY] == [2, 3, 2]
     plotted = rows(project / "plots/effects/tricks.csv")
     assert [row["comparison"] for row in plotted] == ["worse − plain", "better − worse"]
     assert [float(row["effect"]) for row in plotted] == pytest.approx([100 * float(row["effect"]) for row in compared])

@@ -159,8 +159,29 @@ def intervals(rows: DataFrame) -> dict[str, tuple[float, float]]:
     return {row.run: (row.accuracy_low, row.accuracy_high) for row in rows.itertuples()}
 
 
-def minutes_per_replica(path: Path) -> float:
-    """Return how many minutes the training of one replica took, from the timing of a run.
+class Timing(NamedTuple):
+    """How long the training of a run took.
+
+    Parameters
+    ----------
+    minutes
+        Of all its replicas together.
+    replicas, workers
+        Their number, and how many were trained at the same time.
+    """
+
+    minutes: float
+    replicas: int
+    workers: int
+
+    @property
+    def minutes_per_replica(self) -> float:
+        """Minutes that the training of one replica took: replicas are trained side by side."""
+        return self.minutes / math.ceil(self.replicas / self.workers)
+
+
+def read_timing(path: Path) -> Timing:
+    """Return how long the training of a run took.
 
     Raises
     ------
@@ -171,9 +192,7 @@ def minutes_per_replica(path: Path) -> float:
         timing = json.loads(path.read_text(encoding="utf-8"))
         if timing["workers"] == 0:
             raise ValueError("it has no workers")
-        rounds = math.ceil(timing["replicas"] / timing["workers"])  # replicas are trained side by side
-        minutes: float = timing["seconds"] / rounds / 60
-    return minutes
+        return Timing(timing["seconds"] / 60, int(timing["replicas"]), int(timing["workers"]))
 
 
 def read_histories(directory: Path, runs: Iterable[str]) -> dict[str, DataFrame]:

@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from trainlab.data.stored import Dataset
 from trainlab.evaluation import comparison
-from trainlab.evaluation.metrics import Predictions
+from trainlab.evaluation.mistakes import Mistake, Pair
 
 
 class Missing(str):
@@ -42,9 +42,9 @@ class Run:
     layers
         The statistics of its layers at initialization; None without a check.
     timing
-        Duration and device of the training; None if unknown.
-    predictions
-        For all test images; None if they are not there.
+        How long its training took.
+    mistakes
+        Test images that it predicts wrongly with the highest confidence.
     """
 
     name: str
@@ -56,8 +56,8 @@ class Run:
     reliability: DataFrame
     check: Mapping[str, Any] | None
     layers: DataFrame | None
-    timing: Mapping[str, Any] | None
-    predictions: Predictions | None
+    timing: comparison.Timing
+    mistakes: Sequence[Mistake]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,8 @@ class Suite:
         See :mod:`trainlab.evaluation.effects`; None if no run is compared with another one, or for a suite of one run.
     curves, logs
         See :func:`trainlab.evaluation.comparison.curves` and :func:`~trainlab.evaluation.comparison.logs`.
+    confused
+        Pairs of classes that its runs confuse most.
     runs
         Its runs, in the order of params.yaml.
     """
@@ -91,6 +93,7 @@ class Suite:
     seeds: DataFrame | None
     curves: DataFrame
     logs: DataFrame
+    confused: Sequence[Pair]
     runs: Sequence[Run]
 
 

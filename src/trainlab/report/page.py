@@ -27,8 +27,6 @@ RULES = {  # the first that applies
     "worse model": "worse, from one seed: another one may change that",
 }
 ORDER = ["helps", "hurts", "better model", "worse model", "no difference that matters", "no difference shown"]
-MISTAKES = 10  # per run
-PAIRS, EXAMPLES = 6, 8  # pairs of classes per suite, images per pair
 SAMPLES, SAMPLED_CLASSES = 8, 20  # training images per class; of the first classes
 LISTED_FILES = 20
 NUMBERED_CLASSES = 20  # a larger confusion matrix has no numbers in its cells
@@ -191,8 +189,7 @@ def columns(suite: Suite) -> list[Column]:
             ends = zip(100 * table["accuracy_low"], 100 * table["accuracy_high"], strict=True)
             found.append(Column("95 % interval", [(f"{low:.2f} to {high:.2f}", low) for low, high in ends]))
     found.append(Column("parameters", [(f"{value:,.0f}", value) for value in table["parameters"]]))
-    minutes = [run.timing["seconds"] / 60 if run.timing else math.nan for run in suite.runs]
-    return [*found, Column("minutes", [_cell(value, 1) for value in minutes])]
+    return [*found, Column("minutes", [_cell(run.timing.minutes, 1) for run in suite.runs])]
 
 
 def _cell(value: float, digits: int) -> tuple[str, float | str]:
@@ -211,42 +208,27 @@ def matrix(confusion: DataFrame) -> list[list[tuple[int, float]]]:
 def facts(run: Run) -> dict[str, str]:
     """Return how a run was trained, in words."""
     training, timing = run.metrics["training"], run.timing
-    found = {
+    together = f" for {timing.replicas} seeds, {timing.workers} at a time" if timing.replicas > 1 else ""
+    return {
         "code fingerprint": str(run.config["code"]),
         "torch": str(training["torch"]),
         "device": str(training["trained_on"]),
         "precision": str(training["precision"]),
         "parameters": f"{run.metrics['model']['parameters']:,}",
+        "training": f"{timing.minutes:.1f} minutes{together}",
     }
-    if timing:
-        minutes = f"{timing['seconds'] / 60:.1f} minutes"
-        if timing["replicas"] > 1:
-            minutes += f" for {timing['replicas']} seeds, {timing['workers']} at a time"
-        found["training"] = minutes
-    return found
 
 
 def galleries(suite: Suite, images: Images | Missing) -> dict[str, Any] | Missing:
     """Return the surest mistakes of each run, and the pairs of classes that the suite confuses most, with images."""
     if isinstance(images, Missing):
         return images
-    predictions = {run.name: run.predictions for run in suite.runs if run.predictions is not None}
-    if len(predictions) < len(suite.runs):
-        absent = next(run.name for run in suite.runs if run.predictions is None)
-        return Missing(
-            f"The predictions of {absent} are not here: `dvc pull predictions/{suite.name}` gets committed ones,"
-            f" `dvc repro compare@{suite.name}` makes them."
-        )
-    if any(len(of_run.labels) != len(images.test.labels) for of_run in predictions.values()):
-        return Missing(f"The predictions are of other images: run `dvc repro compare@{suite.name}`.")
+    if any(run.metrics["test_images"] != len(images.test.labels) for run in suite.runs):
+        return Missing(f"The results are of other images: run `dvc repro compare@{suite.name}`.")
     uri = partial(_uri, images.test.images)
-    pairs = gallery.confused_pairs((run.confusion for run in suite.runs), predictions.values(), PAIRS, EXAMPLES)
     return {
-        "pairs": [(pair, [(image, votes, uri(image)) for image, votes in pair.images]) for pair in pairs],
-        "mistakes": {
-            run: [(mistake, uri(mistake.image)) for mistake in gallery.surest_mistakes(of_run, MISTAKES)]
-            for run, of_run in predictions.items()
-        },
+        "pairs": [(pair, [(image, votes, uri(image)) for image, votes in pair.images]) for pair in suite.confused],
+        "mistakes": {run.name: [(mistake, uri(mistake.image)) for mistake in run.mistakes] for run in suite.runs},
     }
 
 
