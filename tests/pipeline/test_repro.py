@@ -20,6 +20,7 @@ def test_everything_is_built(reproduced: Scratch) -> None:
         "metrics": {
             "tricks.json",
             "tricks.csv",
+            "tricks-details.json",
             *(f"tricks-{kind}.csv" for kind in ("comparisons", "pairs", "seeds")),
             *(f"tricks/{run}{end}" for run in RUNS for end in (".json", "-classes.csv")),
             *(f"checks/tricks/{run}.json" for run in RUNS),

@@ -44,6 +44,7 @@ def test_studies_are_reproduced_apart_from_the_pipeline(small_studies: Scratch) 
         "measures/rate_step.csv",
         "measures/then_5e_2.csv",
         "metrics/alpha.csv",
+        "metrics/alpha-details.json",
         "metrics/alpha.json",
         *(f"metrics/alpha-{kind}.csv" for kind in ("comparisons", "pairs", "seeds")),
         "plots/curves/alpha.csv",
