@@ -17,7 +17,7 @@ from trainlab.training import devices, model_file
 from trainlab.training.history import History
 from trainlab.training.loop import Row
 from trainlab.training.progress import TrainingProgress
-from trainlab.training.replicas import train, workers
+from trainlab.training.replicas import train
 
 
 def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
@@ -56,7 +56,7 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
     trained.save(Path("models") / f"{run}.safetensors")
     rate = round(progress.images / elapsed)
     seconds = elapsed / progress.share if progress.share else 0.0  # of all epochs, where a part came from checkpoints
-    side_by_side = workers(settings, devices.choose(settings.device))
+    side_by_side = devices.workers(settings.replicas, settings.threads, devices.choose(settings.device))
     timing = {
         "seconds": round(seconds, 1),
         "images_per_second": rate,

@@ -236,9 +236,8 @@ def test_a_second_one_says_at_once_that_the_first_is_running(
 
 def test_cores_are_divided_among_jobs(project: Path) -> None:
     from trainlab.scale.pipeline import WORKERS
-    from trainlab.training import replicas
 
-    assert WORKERS == replicas.WORKERS
+    assert WORKERS == devices.WORKERS
     (project / "dvc.yaml").write_text(
         "stages:\n  show:\n    foreach: [a, b]\n    do:\n"
         "      cmd: echo workers $TRAINLAB_WORKERS > ${item}.txt && sleep 1\n      outs: ['${item}.txt']\n"

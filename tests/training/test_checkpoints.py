@@ -14,9 +14,10 @@ from small import PARAMS, data, run_config
 from training.schema_samples import choices
 from trainlab.config import RunConfig, resolve
 from trainlab.errors import Stopped
+from trainlab.training.devices import WORKERS
 from trainlab.training.history import History
 from trainlab.training.loop import Row, Step
-from trainlab.training.replicas import WORKERS, train
+from trainlab.training.replicas import train
 
 SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 16}
 

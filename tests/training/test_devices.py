@@ -171,3 +171,21 @@ def test_more_threads_than_a_machine_can_run_are_refused(monkeypatch: pytest.Mon
         devices.prepare("cpu", 513)
     monkeypatch.undo()
     torch.set_num_threads(before)
+
+
+def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loky.cpu_count", lambda: 16)
+    cpu = torch.device("cpu")
+    monkeypatch.delenv(devices.WORKERS)
+    assert devices.workers(6, 1, cpu) == 6
+    assert devices.workers(20, 1, cpu) == 16
+    assert devices.workers(6, 4, cpu) == 4
+    assert devices.workers(6, 32, cpu) == 1
+    assert devices.workers(6, 1, torch.device("cuda")) == 1
+    monkeypatch.setenv(devices.WORKERS, "3")
+    assert devices.workers(6, 1, cpu) == 3
+    assert devices.workers(2, 1, cpu) == 2
+    for text in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv(devices.WORKERS, text)
+        with pytest.raises(UserError, match=r"TRAINLAB_WORKERS is .*set it to a whole number from 1"):
+            devices.workers(6, 1, cpu)

@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import trainlab
 from small import data, run_config, scored
 from trainlab.errors import UserError
 from trainlab.files import digest, read_tensors, write_tensors
-from trainlab.training import model_file
+from trainlab.training import devices, model_file
+from trainlab.training.inference import outputs_of
 from trainlab.training.model_file import TrainedModel
 from trainlab.training.replicas import train
 
@@ -309,3 +311,24 @@ def test_predictions_average_the_configured_views(model: TrainedModel) -> None:
     expected = (model.scores(scored()) + model.scores(mirrored)) / 2
     np.testing.assert_allclose(viewed.scores(scored()), expected, rtol=1e-5, atol=1e-6)
     assert not np.allclose(viewed.scores(scored()), model.scores(scored()))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_replicas_scored_side_by_side_have_the_same_bits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = train(run_config(model="tf_cnn", epochs=1, replicas=3, threads=threads), data())
+    monkeypatch.setattr("loky.cpu_count", lambda: 16)
+    used: list[int] = []
+    found = []
+    for count in (1, 3):
+        together = threading.Barrier(count, timeout=60)
+
+        def watched(*arguments: Any, together: threading.Barrier = together) -> Any:
+            together.wait()
+            used.append(torch.get_num_threads())
+            return outputs_of(*arguments)
+
+        monkeypatch.setattr("trainlab.training.model_file.outputs_of", watched)
+        monkeypatch.setenv(devices.WORKERS, str(count))
+        found.append(model.scores(scored()).tobytes())
+    assert found[0] == found[1]
+    assert used == [threads] * 6

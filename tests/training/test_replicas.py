@@ -22,8 +22,9 @@ from trainlab.cli import KILLED
 from trainlab.config import resolve
 from trainlab.data.batches import Batches
 from trainlab.errors import UserError
+from trainlab.training.devices import WORKERS
 from trainlab.training.loop import Row, Step, images_on
-from trainlab.training.replicas import WORKERS, train, workers
+from trainlab.training.replicas import train
 
 SMALL = {"name": "three_layer", "num_filters": 4, "filter_size": 3, "hidden_dim": 16}
 LONG = 100_000  # epochs: longer than any test
@@ -112,31 +113,6 @@ def file_of(tensor: torch.Tensor) -> str:
         if start <= tensor.data_ptr() < end:
             return area.path if area.path.startswith("/") else ""
     raise AssertionError("the tensor is nowhere in memory")
-
-
-# How many at the same time
-
-
-def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loky.cpu_count", lambda: 16)
-    cpu = torch.device("cpu")
-
-    def count(**own: Any) -> int:
-        return workers(run_config(**own), cpu)
-
-    monkeypatch.delenv(WORKERS)
-    assert count(replicas=6) == 6
-    assert count(replicas=20) == 16
-    assert count(replicas=6, threads=4) == 4
-    assert count(replicas=6, threads=32) == 1
-    assert workers(run_config(replicas=6), torch.device("cuda")) == 1
-    monkeypatch.setenv(WORKERS, "3")
-    assert count(replicas=6) == 3
-    assert count(replicas=2) == 2
-    for text in ("0", "-1", "two", "1.5"):
-        monkeypatch.setenv(WORKERS, text)
-        with pytest.raises(UserError, match=r"TRAINLAB_WORKERS is .*set it to a whole number from 1"):
-            count()
 
 
 def test_a_network_that_is_looked_at_is_in_this_process(two: None, nothing_left: None) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trainlab.scale.nodes import Nodes
 
 State = Literal["waiting", "running", "done", "unchanged", "failed", "skipped"]
-WORKERS = "TRAINLAB_WORKERS"  # trainlab.training.replicas has it too, and imports torch
+WORKERS = "TRAINLAB_WORKERS"  # trainlab.training.devices has it too, and imports torch
 LOOK = 0.2  # seconds between two looks for Ctrl-C
 RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage, at least
 SHOWN = {"TRAINLAB_REPRO": "1"}  # tells a stage that its progress is shown here

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import loky
 import torch
 
 from trainlab.errors import UserError
 
+WORKERS = "TRAINLAB_WORKERS"  # environment variable: replicas to train or to score at the same time, at most
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")  # of x86 and of ARM CPUs
 
 # A result of a larger machine can be repeated on a smaller one; many more threads end the process, because each takes memory.
@@ -76,6 +78,26 @@ def prepare(device: str, threads: int) -> torch.device:
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return place
+
+
+def workers(replicas: int, threads: int, device: torch.device) -> int:
+    """Return how many replicas of a run are trained or scored at the same time.
+
+    On a CPU: as many as its cores allow with this number of threads each, and at most ``TRAINLAB_WORKERS``, if that
+    environment variable is set. On a GPU: one.
+
+    Raises
+    ------
+    UserError
+        If ``TRAINLAB_WORKERS`` is not a positive whole number.
+    """
+    text = os.environ.get(WORKERS, "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise UserError(f"{WORKERS} is {text!r}: set it to a whole number from 1, or leave it unset")
+    if device.type != "cpu":
+        return 1
+    limit = int(text) if text else max(1, loky.cpu_count() // threads)
+    return min(replicas, limit)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A trained run as one file that is enough to predict."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainlab import config as configs
 from trainlab.config.schema import RunConfig
@@ -92,14 +93,21 @@ class TrainedModel:
         place = devices.prepare(device or self.config.device, self.config.threads)
         same_inputs = replace(images, mean=self.mean, std=self.std, mean_image=self.mean_image)
         batches = Batches(same_inputs, inputs=self.config.inputs, device=place)
-        objective = self.config.objective
-        scores = []
+        objective, threads = self.config.objective, self.config.threads
+        nets = []
         for weights in self.weights:
             net = self.config.model.build(self.shape, objective.num_outputs(len(self.classes)))
             net.load_state_dict(weights)
-            net = net.to(place, memory_format=torch.channels_last)
-            scores.append(objective.scores(outputs_of(net, batches, self.config.views)).cpu())
-        return torch.stack(scores).numpy()
+            nets.append(net.to(place, memory_format=torch.channels_last))
+
+        def scored(net: nn.Module) -> Tensor:
+            found: Tensor = objective.scores(outputs_of(net, batches, self.config.views))
+            return found.cpu()
+
+        # Side by side: each replica computes with its own threads, so that their number changes no bit.
+        count = devices.workers(len(nets), threads, place)
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+            return torch.stack(list(pool.map(scored, nets))).numpy()
 
     def describe(self) -> str:
         """Return the device that it was trained on, in words."""

@@ -28,7 +28,6 @@ from trainlab.training.checkpoints import Checkpoints, key_of, stop_on_sigterm
 from trainlab.training.loop import Images, Row, Step, images_on, train_replica
 from trainlab.training.model_file import TrainedModel, Weights
 
-WORKERS = "TRAINLAB_WORKERS"  # environment variable: replicas to train at the same time, at most
 REPORT = 0.2  # seconds between two reports of a process about its steps
 
 
@@ -47,7 +46,8 @@ def train(
 
     The result is a function of the configuration (thread count included), the data, the code and the kind of device or
     CPU: the same arguments give the same bits, whatever this process did before, and however many replicas are trained at
-    the same time (see :func:`workers`). torch's global random state is restored.
+    the same time (see
+    :func:`trainlab.training.devices.workers`). torch's global random state is restored.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def train(
     place = devices.prepare(device or config.device, config.threads)
     images = images_on(place, config, data, teacher_outputs)
     trained_on = devices.describe(place, config.precision)
-    count = 1 if on_network else workers(config, place)
+    count = 1 if on_network else devices.workers(config.replicas, config.threads, place)
     memory.check(config, images.train.shape, images.num_classes, place, images=len(images.train), count=count)
     # For one process an event of a single process: an event of several needs a semaphore of the system.
     stop = get_context("loky").Event() if count > 1 else threading.Event()
@@ -103,26 +103,6 @@ def train(
             numbers = range(config.replicas)
             weights = [train_replica(config, images, number, checkpoints=stored, **calls) for number in numbers]
     return TrainedModel.of(config, data.train, weights, trained_on)
-
-
-def workers(config: RunConfig, device: torch.device) -> int:
-    """Return how many replicas of a run are trained at the same time.
-
-    On a CPU: as many as its cores allow with ``config.threads`` each, and at most ``TRAINLAB_WORKERS``, if that
-    environment variable is set. On a GPU: one.
-
-    Raises
-    ------
-    UserError
-        If ``TRAINLAB_WORKERS`` is not a positive whole number.
-    """
-    text = os.environ.get(WORKERS, "")
-    if text and not (text.isdecimal() and int(text) > 0):
-        raise UserError(f"{WORKERS} is {text!r}: set it to a whole number from 1, or leave it unset")
-    if device.type != "cpu":
-        return 1
-    limit = int(text) if text else max(1, loky.cpu_count() // config.threads)
-    return min(config.replicas, limit)
 
 
 def _side_by_side(
@@ -155,7 +135,7 @@ def _side_by_side(
         except BrokenProcessPool as error:
             raise UserError(
                 f"run {config.run}: a process that trained a replica was ended from outside, perhaps because the memory is"
-                f" full: train fewer at the same time with {WORKERS}={max(1, count // 2)}"
+                f" full: train fewer at the same time with {devices.WORKERS}={max(1, count // 2)}"
             ) from error
         finally:
             pool.shutdown(kill_workers=True)
