@@ -11,7 +11,7 @@ configurations that differ in nothing but the fingerprint `code`. Anything else 
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +37,7 @@ def main(
     root = Path(git("rev-parse", "--show-toplevel"))
     project = project.resolve()
     base = base or git("log", "-1", "--format=%H", "--", str(project / "dvc.lock"))
-    with Repo(str(project)) as repo, checked_out(base) as old:
+    with chdir(project), Repo(str(project)) as repo, checked_out(base) as old:  # DVC runs stages from its project only
         if any(stage.name == "resolve" for stage in repo.index.stages):  # quick, and what the others depend on
             repo.reproduce([f"{project / 'dvc.yaml'}:resolve"], single_item=True)
             run_resolve(repo, old / project.relative_to(root))
