@@ -236,6 +236,7 @@ def test_a_second_one_says_at_once_that_the_first_is_running(
 
 def test_cores_are_divided_among_jobs(project: Path) -> None:
     from trainlab.scale.pipeline import WORKERS
+    from trainlab.training import devices
 
     assert WORKERS == devices.WORKERS
     (project / "dvc.yaml").write_text(
