@@ -26,6 +26,7 @@ from trainlab.report.content import File, Images, Missing, Report, Run, Search, 
 
 EFFECTS = ["run", "against", "effect", "low", "high", "p_holm", "margin", "seeds", "seeds_against", "verdict", "answer"]
 PAIRS = ["run", "against", "effect", "p_holm"]
+NAMES = ["run", "precision", "trained_on", "torch", "views"]  # columns of text in a table of runs
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def read_suite(suite: str, params: Mapping[str, Any]) -> Suite | Missing:
         name=suite,
         against=against,
         margin=compared.margin,
-        table=read(metrics / f"{suite}.csv", ["run", "accuracy"], stage, ["run", "precision", "trained_on", "torch"]),
+        table=read(metrics / f"{suite}.csv", ["run", "accuracy"], stage, NAMES),
         effects=read_effects(metrics / f"{suite}-comparisons.csv", stage) if compared.pairs else None,
         pairs=read(metrics / f"{suite}-pairs.csv", PAIRS, stage, ["run", "against"]) if several else None,
         seeds=read(metrics / f"{suite}-seeds.csv", ["seeds"], stage, ["run", "against"]) if compared.pairs else None,
@@ -150,7 +151,7 @@ def read_study(studies: Path, name: str) -> Study | Missing:
         return Missing(f"No results here: `dvc --cd studies repro {stage}` makes them.")
     return Study(
         name=name,
-        table=read(path, ["run", "accuracy"], stage, ["run", "precision", "trained_on", "torch"]),
+        table=read(path, ["run", "accuracy"], stage, NAMES),
         effects=read_effects_of_study(studies / "metrics" / f"{name}-comparisons.csv", stage),
         pictures=read_pictures(studies / "plots/measures" / name),
     )

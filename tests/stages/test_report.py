@@ -111,6 +111,9 @@ def test_studies_and_search_are_on_the_page(project: Path) -> None:
     for kind in ("", "-comparisons"):
         (project / "studies/metrics").mkdir(parents=True, exist_ok=True)
         shutil.copy(project / f"metrics/tricks{kind}.csv", project / f"studies/metrics/alpha{kind}.csv")
+    header, *others = (project / "studies/metrics/alpha.csv").read_text().splitlines()
+    views = [f"{header},views", *(f"{row},{'mirrored' * (number == 0)}" for number, row in enumerate(others))]
+    (project / "studies/metrics/alpha.csv").write_text("\n".join(views) + "\n")
     (project / "studies/params.yaml").write_text("suites: {alpha: {}, epsilon: {}}\n")
     search = project / "search"
     search.mkdir()
@@ -124,6 +127,7 @@ def test_studies_and_search_are_on_the_page(project: Path) -> None:
     succeed(project, "report")
     text = page(project)
     assert 'id="study-alpha"' in text
+    assert "mean of the views none except plain (mirrored)" in text
     assert "<code>dvc --cd studies repro compare@epsilon</code>" in text
     assert "validation accuracy 75.00 %" in text
     assert "adam" in text

@@ -322,9 +322,10 @@ def _common(rows: DataFrame, column: str, text: Callable[[Any], str] = str) -> s
 
 
 def _views(rows: DataFrame) -> str:
-    if "views" not in rows or rows["views"].isna().all():
+    if "views" not in rows:
         return ""
-    return f", mean of the views {_common(rows, 'views', lambda views: 'none' if pd.isna(views) else views)}"
+    named = rows.assign(views=rows["views"].fillna("").replace("", "none"))  # missing, or empty in a table of text
+    return "" if (named["views"] == "none").all() else f", mean of the views {_common(named, 'views')}"
 
 
 def _share(fraction: float) -> str:
