@@ -15,7 +15,7 @@ from trainlab.evaluation import comparison
 from trainlab.evaluation.tables import read_csv, write_csv
 from trainlab.studies import compute
 
-SUITES = {"tricks": "..", "objectives": "..", "record_with": ".", "record_without": ".", "record": "."}
+SUITES = {"tricks": "..", "objectives": "..", "record_without": ".", "record": "."}
 METRICS = ["run", "accuracy", "accuracy_low", "accuracy_high", "replicas"]
 
 

@@ -113,9 +113,7 @@ def test_the_arithmetic_of_both_projects_runs_beside_their_accuracy(tmp_path: Pa
     studies = tmp_path / "studies"
     succeed(studies, "compute", "--data", "../data/normalized")
     counted = rows(studies / "measures/compute.csv")
-    assert [row["run"] for row in counted] == [
-        *("tricks_run", "objectives_run", "record_with_run", "record_without_run", "record_run")
-    ]
+    assert [row["run"] for row in counted] == [*("tricks_run", "objectives_run", "record_without_run", "record_run")]
     assert {(row["accuracy"], row["replicas"]) for row in counted} == {("0.5", "6")}
     assert len({row["petaflop"] for row in counted}) == 1
     succeed(studies, "draw_measure", "compute", "compute")
