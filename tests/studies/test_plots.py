@@ -155,8 +155,10 @@ def test_sparsity_has_one_bar_per_run() -> None:
     assert texts(accuracy) == ["60.0%", "50.0%"]
 
 
-def test_the_first_and_the_best_run_of_each_suite_are_named_beside_their_arithmetic() -> None:
+def test_the_first_run_and_a_better_one_are_named_beside_their_arithmetic() -> None:
     runs = [
+        ("close", "first", 0.71),
+        ("close", "best", 0.72),
         ("tricks", "baseline", 0.7),
         ("tricks", "dropout", 0.65),
         ("tricks", "decay", 0.75),
@@ -176,10 +178,10 @@ def test_the_first_and_the_best_run_of_each_suite_are_named_beside_their_arithme
         ]
     )
     (axes,) = study_plots.compute(counted).figure.axes
-    assert texts(axes) == ["baseline 70.0%", "decay 75.0%", "record_94 94.0%"]
-    assert legend(axes) == ["tricks", "record"]
+    assert texts(axes) == ["first 71.0%", "baseline 70.0%", "decay 75.0%", "record_94 94.0%"]
+    assert legend(axes) == ["close", "tricks", "record"]
     assert axes.get_xscale() == "log"
-    first, record = axes.containers
+    _, first, record = axes.containers
     np.testing.assert_allclose(first[0].get_xydata(), [[0.07, 0.7], [0.065, 0.65], [0.075, 0.75]])
     (bars,) = record[2]
     np.testing.assert_allclose(bars.get_segments(), [[[0.094, 0.92], [0.094, 0.95]]])

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from pandas import DataFrame
-from torch.utils.flop_counter import FlopCounterMode
 
 from trainlab.config import RunConfig
 from trainlab.data.batches import Batches
@@ -66,6 +65,8 @@ def operations(config: RunConfig, images: Dataset) -> int:
 
 def _of_a_step(config: RunConfig, images: Dataset, number: int) -> int:
     """Count the operations of a training step with this many images."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, which the pictures do not need
+
     classes = len(images.classes)
     pixels = np.random.default_rng(0).integers(0, 256, (number, *images.shape), np.uint8)
     some = replace(images, images=pixels, labels=np.arange(number) % classes)

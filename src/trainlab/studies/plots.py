@@ -20,6 +20,7 @@ from trainlab.studies.capacity import MEMORIZED, OVERFIT, memorizes_from, overfi
 TRAIN, TEST, FEW = PALETTE[0], PALETTE[1], PALETTE[2]
 ACCURACIES = (0.40, 0.75)  # the axis of the source text's figures
 MOST_COLUMNS = 6
+NAMED = 0.02  # difference of accuracies at which two names do not overlap
 MILLISECONDS = 700  # per frame of an animation
 BEYOND = "Ten bins per decade; numbers at the left and right edge: the share of images beyond it, training above test."
 
@@ -273,7 +274,7 @@ def sparsity(counted: DataFrame, *, title: str, caption: str) -> Picture:
 def compute(counted: DataFrame) -> Picture:
     """Draw accuracy against the arithmetic of training (log axis), one color per suite.
 
-    The first and the best run of each suite are named.
+    The first run of each suite is named, and the best one if it is better by more than :data:`NAMED`.
 
     Parameters
     ----------
@@ -289,7 +290,8 @@ def compute(counted: DataFrame) -> Picture:
             axes.errorbar(
                 runs["petaflop"], accuracy, errors, fmt="o", color=color, markersize=4, elinewidth=1, label=suite
             )
-            for row in runs.loc[list(dict.fromkeys([runs.index[0], accuracy.idxmax()]))].itertuples():
+            named = [accuracy.index[0]] + [accuracy.idxmax()] * bool(accuracy.max() - accuracy.iloc[0] > NAMED)
+            for row in runs.loc[named].itertuples():
                 axes.annotate(
                     f"{row.run} {row.accuracy:.1%}",
                     (row.petaflop, row.accuracy),
@@ -299,7 +301,7 @@ def compute(counted: DataFrame) -> Picture:
                     fontsize=8,
                 )
         axes.set_xscale("log")
-        axes.margins(x=0.12)
+        axes.margins(x=0.2)
         axes.set(xlabel="training arithmetic of one model, PFLOP", ylabel="test accuracy")
         axes.set_title("Accuracy against the arithmetic of training")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
