@@ -46,7 +46,7 @@ queue: check  ## queue random points of the search's space as DVC experiments: R
 	@test -n "$(RUN)" || { echo "name a run of params.yaml: make queue RUN=baseline"; exit 1; }
 	python search/enqueue.py $(RUN) --points $(POINTS) $(addprefix --vary=,$(VARY))
 
-studies: check  ## run the studies of docs/studies.md, about two and a half hours on two cores
+studies: check  ## run all studies, about five hours on two cores that compute in bfloat16
 	@cd studies && python ../stages/resolve.py --check --no-own-data
 	dvc repro normalize
 	cd studies && trainlab repro
