@@ -89,7 +89,7 @@ def wait_for_queue(repo: Scratch, seconds: float) -> dict[str, str]:
 
 def test_the_way_back_after_ctrl_c(repo: Scratch) -> None:
     before = repo.models()
-    process = repo.start("dvc", "exp", "run", "-S", "suites.tricks.epochs=200000", "train@baseline")
+    process = repo.start("dvc", "exp", "run", "-S", "suites.tricks.epochs=100000", "train@baseline")
     history, started = repo.path("plots/history/tricks/baseline.csv"), time.time()
     while not (history.exists() and history.stat().st_mtime > started):
         assert process.poll() is None
