@@ -38,7 +38,8 @@ def line(stage: str, root: Path = Path()) -> str:
         return ""
     suites = {path.stem: path.parent.name for path in root.glob("configs/*/*.yaml") if _is_run(path)}
     stages = YAML(typ="safe").load(root / "dvc.lock")["stages"]
-    left = {run for run in suites if run == current or not _is_up_to_date(run, stages, root)}
+    made = {out["path"]: out["md5"] for entry in stages.values() for out in entry.get("outs", []) if "md5" in out}
+    left = {run for run in suites if run == current or not _is_up_to_date(run, stages, made, root)}
     left |= {run for run in suites if any(_model(other) in _inputs(run, stages) for other in left)}
     left.discard(current)
     if not left:
@@ -56,8 +57,8 @@ def _is_run(path: Path) -> bool:
     return path.parent.name != "checks" and not path.stem.startswith("_")
 
 
-def _is_up_to_date(run: str, stages: Mapping[str, Any], root: Path) -> bool:
-    made = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+def _is_up_to_date(run: str, stages: Mapping[str, Any], made: Mapping[str, str], root: Path) -> bool:
+    """Return whether a run has its model, and the inputs in dvc.lock; ``made`` has the hashes of what stages wrote."""
     inputs = _inputs(run, stages)
     if not inputs or not (root / _model(run)).is_file():
         return False

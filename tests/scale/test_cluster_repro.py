@@ -37,14 +37,6 @@ def empty(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def reproduced(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the project after `dvc repro`. Copy it to change it."""
-    root = copy(empty, tmp_path_factory.mktemp("reproduced"))
-    run(root, "dvc", "repro", "-q")
-    return root
-
-
 @pytest.fixture
 def project(empty: Path, cluster: Cluster, tmp_path: Path) -> Path:
     """Return a copy of `empty` to change, with an empty remote."""

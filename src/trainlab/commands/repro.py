@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trainlab.errors import UserError
+from trainlab.scale.retries import RETRIES
 
 
 def repro(
@@ -31,7 +32,7 @@ def repro(
     retries: Annotated[
         int,
         typer.Option(min=0, help="Times that a stage runs again whose process was killed from outside."),
-    ] = 1,
+    ] = RETRIES,
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of a Ray cluster to run the stages on; run this on one of its nodes.")
     ] = None,
