@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,19 +105,22 @@ class Scratch:
     def run(self, *command: str, timeout: float = 240, check: bool = True) -> Result:
         """Run a command in the repository's root; unless ``check`` is false, it must exit with 0.
 
-        `python` and `dvc`, which DVC's stages call too, are the quick ones of :mod:`forked`.
+        `python` and `dvc`, which DVC's stages call too, are the quick ones of :mod:`forked`. What the command leaves running,
+        such as the workers of `dvc queue start`, is not waited for: it would keep a pipe open, but not a file.
         """
         environment = self.environment
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env={**environment, "PATH": f"{forked.directory()}{os.pathsep}{environment['PATH']}"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        result = Result(done.stdout, done.stderr, done.returncode)
+        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+            done = subprocess.run(
+                command,
+                cwd=self.root,
+                env={**environment, "PATH": f"{forked.directory()}{os.pathsep}{environment['PATH']}"},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                timeout=timeout,
+            )
+            texts = [file.seek(0) or file.read() for file in (stdout, stderr)]
+        result = Result(*texts, done.returncode)
         assert result.code == 0 or not check, f"{' '.join(command)}: {result.code}\n{result.stdout}\n{result.stderr}"
         return result
 
