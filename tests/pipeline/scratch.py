@@ -119,8 +119,9 @@ class Scratch:
                 stderr=stderr,
                 timeout=timeout,
             )
-            texts = [file.seek(0) or file.read() for file in (stdout, stderr)]
-        result = Result(*texts, done.returncode)
+            for file in (stdout, stderr):
+                file.seek(0)
+            result = Result(stdout.read(), stderr.read(), done.returncode)
         assert result.code == 0 or not check, f"{' '.join(command)}: {result.code}\n{result.stdout}\n{result.stderr}"
         return result
 
