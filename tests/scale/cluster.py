@@ -74,7 +74,7 @@ class Cluster:
         if name != "head":
             place = [f"--address={ADDRESS}", "--node-ip-address=127.0.0.3"]
         ray = f"mount -t tmpfs none {self.hidden} && exec timeout {LIFE} {BIN}/ray start"
-        words = [*place, f"--temp-dir={own}/r", "--num-cpus=2", "--object-store-memory=100000000", "--block"]
+        words = [*place, f"--temp-dir={own}/r", "--num-cpus=2", "--object-store-memory=300000000", "--block"]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [*self.inside, "unshare", "-m", "sh", "-c", f'{ray} "$@"', "sh", *words],
