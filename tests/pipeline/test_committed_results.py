@@ -4,27 +4,44 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.scratch import PROJECT, Scratch
+from trainlab import config
 
-RESULTS = ("train", "distill", "evaluate", "evaluate_student", "compare", "draw", "report")
+OF_SUITES = ("train", "distill", "evaluate", "evaluate_student", "compare", "draw")
+RESULTS = (*OF_SUITES, "report", "measure", "draw_measure", "compute", "draw_compute", "search")
 
 
-def outdated(clone: Scratch) -> set[str]:
+def outdated(clone: Scratch, project: str = ".") -> set[str]:
     """Return the stages of models, metrics and pictures that `dvc repro` would run in a clone without data and models."""
     # Not dry: the configurations contain the fingerprints of the code.
-    clone.dvc("repro", "--single-item", "resolve")
-    dry = clone.dvc("repro", "--dry", "--allow-missing", "--keep-going", check=False)  # fails where data is needed
+    clone.dvc("--cd", project, "repro", "--single-item", "resolve")
+    # Fails where data is needed.
+    dry = clone.dvc("--cd", project, "repro", "--dry", "--allow-missing", "--keep-going", check=False)
     unchanged = re.findall(r"^Stage '(\S+)' didn't change", dry.stdout, re.MULTILINE)
-    stages = clone.dvc("stage", "list", "--name-only").stdout.split()
+    stages = clone.dvc("--cd", project, "stage", "list", "--name-only").stdout.split()
     return {stage for stage in stages if stage.partition("@")[0] in RESULTS}.difference(unchanged)
 
 
-def test_the_committed_results_are_those_of_the_committed_code(tmp_path: Path) -> None:
-    project = Scratch(PROJECT)
-    if project.git("cat-file", "-e", "HEAD:dvc.lock", check=False).code != 0:
+@pytest.mark.parametrize("project", [".", "studies", "search"])
+def test_the_committed_results_are_those_of_the_committed_code(project: str, tmp_path: Path) -> None:
+    source = Scratch(PROJECT)
+    if source.git("cat-file", "-e", f"HEAD:{project}/dvc.lock", check=False).code != 0:
         pytest.skip("no dvc.lock is committed: there are no results yet")
-    assert outdated(project.clone(tmp_path / "clone")) == set()
+    clone = source.clone(tmp_path / "clone")
+    ran = yaml.safe_load(clone.path(f"{project}/dvc.lock").read_text()).get("stages", {})
+    old = outdated(clone, project)
+    assert old.isdisjoint(ran) if project == "studies" else old == set()  # not all studies have run
+
+
+def test_the_winner_of_the_search_is_the_run_of_its_study() -> None:
+    [winner] = yaml.safe_load((PROJECT / "search/best.yaml").read_text()).values()
+    studies = config.load_params(PROJECT / "studies/params.yaml")
+    run = config.resolve(studies, where="studies/params.yaml", data=False)["winner"]
+    of_study = {"suite", "seed", "replicas", "threads"}
+    values = run.model_dump() | {key: value for key, value in winner.items() if key not in of_study}
+    assert run == type(run).model_validate(values)
 
 
 def test_git_tracks_nothing_that_it_ignores() -> None:
