@@ -46,12 +46,12 @@ queue: check  ## queue random points of the search's space as DVC experiments: R
 	@test -n "$(RUN)" || { echo "name a run of params.yaml: make queue RUN=baseline"; exit 1; }
 	python search/enqueue.py $(RUN) --points $(POINTS) $(addprefix --vary=,$(VARY))
 
-studies: check  ## run all studies, about five hours on two cores that compute in bfloat16
+studies: check  ## run all studies, about six hours on two cores that compute in bfloat16
 	@cd studies && python ../stages/resolve.py --check --no-own-data
 	dvc repro normalize
 	cd studies && trainlab repro
 
-search: check  ## search for good hyperparameters (search/params.yaml), about 40 minutes on two cores; resumes where it stopped
+search: check  ## search for good hyperparameters (search/params.yaml), about an hour on two cores; resumes where it stopped
 	dvc repro normalize
 	dvc --cd search repro
 
