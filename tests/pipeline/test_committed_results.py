@@ -1,10 +1,12 @@
 """The committed results were computed with the committed code and parameters."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from pipeline.scratch import PROJECT, Scratch
 from trainlab import config
@@ -47,6 +49,16 @@ def test_the_winner_of_the_search_is_the_run_of_its_study() -> None:
 def test_git_tracks_nothing_that_it_ignores() -> None:
     """DVC refuses to run a stage whose cached output Git tracks."""
     assert Scratch(PROJECT).git("ls-files", "--cached", "--ignored", "--exclude-standard").stdout == ""
+
+
+@pytest.mark.parametrize("project", [".", "studies", "search"])
+def test_git_ignores_what_dvc_caches_before_it_is_there(project: str, tmp_path: Path) -> None:
+    """Otherwise DVC writes a .gitignore of its own, which Git then shows as a change."""
+    clone = Scratch(PROJECT).clone(tmp_path / "clone")
+    with Repo(clone.path(project)) as repo:
+        cached = {os.path.relpath(out.fs_path, clone.root) for out in repo.index.outs if out.use_cache}
+    ignored = clone.git("check-ignore", *sorted(cached)).stdout.split() if cached else []
+    assert set(ignored) == cached
 
 
 def test_outdated_results_are_noticed(repo: Scratch, tmp_path: Path) -> None:
