@@ -11,8 +11,10 @@ from dvc.repo import Repo
 from pipeline.scratch import PROJECT, Scratch
 from trainlab import config
 
-OF_SUITES = ("train", "distill", "evaluate", "evaluate_student", "compare", "draw")
-RESULTS = (*OF_SUITES, "report", "measure", "draw_measure", "compute", "draw_compute", "search")
+RESULTS = (
+    *("train", "distill", "evaluate", "evaluate_student", "compare", "draw", "report"),
+    *("measure", "draw_measure", "compute", "draw_compute", "search"),
+)
 
 
 def outdated(clone: Scratch, project: str = ".") -> set[str]:

@@ -262,7 +262,7 @@ def test_a_command_whose_guard_was_killed_ends(project: Path, processes: list[su
     assert psutil.wait_procs(children, timeout=20)[1] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stage_that_is_ended_from_outside_runs_again(
     number: signal.Signals, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
