@@ -12,8 +12,8 @@ import _start  # noqa: F401
 from trainlab.cli import DataDirectory, run_stage
 from trainlab.data import stored
 from trainlab.evaluation.tables import as_csv
-from trainlab.files import directory_written_whole, write_json, write_text
-from trainlab.search import engine, params, plots
+from trainlab.files import write_json, write_text
+from trainlab.search import engine, params
 from trainlab.training.progress import SearchProgress
 
 
@@ -40,20 +40,10 @@ def main(
     winner, table, result = outcome.winner, outcome.table(), outcome.result()
     write_text(Path("trials.csv"), as_csv(table))
     write_text(Path("best.yaml"), winner.to_yaml())
+    write_json(Path("ranges.json"), outcome.ranges())
     write_json(Path("result.json"), result)
     timing = {"seconds": round(outcome.seconds(), 1), "trials": len(table), "trained_on": winner.trained_on}
     write_json(Path("timings.json"), timing)
-
-    caption = f"{result['validation_images']:,} validation images; one seed per trial; trained on {winner.trained_on}"
-    with directory_written_whole(Path("plots")) as directory:
-        plots.history(outcome, caption=caption).save(directory / "history.png")
-        plots.slices(outcome, caption=caption).save(directory / "slices.png")
-        if picture := plots.importance(outcome, seed=settings.seed, caption=caption):
-            picture.save(directory / "importance.png")
-        else:
-            print(
-                f"importance is not drawn: no round varies two parameters in at least {plots.MIN_TRIALS} complete trials"
-            )
 
     print(
         f"winner: {', '.join(f'{key} {value}' for key, value in winner.values.items())}: validation loss"

@@ -10,8 +10,11 @@ from rich.console import Console
 from small import dataset
 from trainlab.config import reading
 from trainlab.data.stored import Data
-from trainlab.search import params
+from trainlab.evaluation.tables import write_csv
+from trainlab.files import write_json
+from trainlab.search import engine, params, results
 from trainlab.search.params import Search
+from trainlab.search.results import Results
 from trainlab.training.progress import SearchProgress
 
 PARAMS: dict[str, Any] = {
@@ -69,6 +72,16 @@ def load(directory: Path, content: dict[str, Any]) -> Search:
     path = directory / "params.yaml"
     path.write_text(reading.dump(content))
     return params.load(path)
+
+
+def searched(directory: Path, content: dict[str, Any]) -> tuple[engine.Outcome, Results]:
+    """Run a search, write its results to this directory, and read them."""
+    settings = load(directory, content)
+    outcome = engine.run(settings, data(), directory / "trials.db", Said())
+    write_csv(directory / "trials.csv", outcome.table())
+    write_json(directory / "ranges.json", outcome.ranges())
+    write_json(directory / "result.json", outcome.result())
+    return outcome, results.read(settings, directory)
 
 
 def data(size: int = 20) -> Data:

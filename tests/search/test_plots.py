@@ -4,63 +4,64 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from search.small_search import PARAMS, Said, changed, data, load
-from trainlab.search import engine, plots
+from search.small_search import PARAMS, changed, searched
+from trainlab.search import plots
+from trainlab.search.results import Results
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> engine.Outcome:
-    """Return a search with a move, a choice, and a round with enough trials for importance."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Return a search with a move, a choice, and a round with enough trials for importance, read from its files."""
     directory = tmp_path_factory.mktemp("search")
     low = {**PARAMS["space"], "lr": {"name": "log_uniform", "low": 1e-5, "high": 1e-3}}
     rounds = [PARAMS["rounds"][0], {**PARAMS["rounds"][1], "trials": plots.MIN_TRIALS, "epochs": 1}]
-    return engine.run(load(directory, changed(space=low, rounds=rounds)), data(), directory / "trials.db", Said())
+    return searched(directory, changed(space=low, rounds=rounds))[1]
 
 
-def test_history_shows_every_trial_and_every_range(outcome: engine.Outcome) -> None:
-    figure = plots.history(outcome, caption="12 validation images").figure
+def test_history_shows_every_trial_and_every_range(found: Results) -> None:
+    figure = plots.history(found, caption="12 validation images").figure
     losses, rates, decays = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss of the last epoch", "lr", "optimizer\nweight_decay"]
     assert rates.get_yscale() == losses.get_yscale() == "log"
-    trials = sum(len(sweep.trials) for sweep in outcome.sweeps)
+    trials = sum(len(sweep.trials) for sweep in found.sweeps)
     assert len([line for line in losses.lines if line.get_marker() in ("o", "x")]) == trials
     assert [text.get_text().strip() for text in losses.texts] == [
-        "moved" if sweep.move else f"round {sweep.number}" for sweep in outcome.sweeps
+        "moved" if sweep.move else f"round {sweep.number}" for sweep in found.sweeps
     ]
-    assert any(sweep.move for sweep in outcome.sweeps)
-    assert len(rates.collections) == sum("lr" in sweep.space for sweep in outcome.sweeps)  # bands
-    assert len(decays.collections) == sum("optimizer.weight_decay" in sweep.space for sweep in outcome.sweeps)
+    assert any(sweep.move for sweep in found.sweeps)
+    assert len(rates.collections) == sum("lr" in sweep.space for sweep in found.sweeps)  # bands
+    assert len(decays.collections) == sum("optimizer.weight_decay" in sweep.space for sweep in found.sweeps)
 
 
-def test_slices_have_one_panel_per_parameter_and_the_scale_of_its_range(outcome: engine.Outcome) -> None:
-    figure = plots.slices(outcome, caption="12 validation images").figure
+def test_slices_have_one_panel_per_parameter_and_the_scale_of_its_range(found: Results) -> None:
+    figure = plots.slices(found, caption="12 validation images").figure
     shown = [axes for axes in figure.axes if axes.get_visible()]
     scales = {axes.get_xlabel(): axes.get_xscale() for axes in shown}
     assert scales == {"lr": "log", "optimizer.weight_decay": "log", "batch_size": "linear"}
     assert [label.get_text() for label in shown[2].get_xticklabels()] == ["4", "8"]
     for axes in shown:
         [star] = [line for line in axes.lines if line.get_marker() == "*"]
-        assert np.asarray(star.get_ydata())[0] == outcome.winner.metrics["validation_loss"]
+        assert np.asarray(star.get_ydata())[0] == found.result["validation_loss"]
 
 
-def test_importance_needs_enough_trials_of_two_parameters(outcome: engine.Outcome) -> None:
-    picture = plots.importance(outcome, seed=0, caption="12 validation images")
+def test_importance_needs_enough_trials_of_two_parameters(found: Results) -> None:
+    picture = plots.importance(found, seed=0, caption="12 validation images")
     assert picture is not None
     figure = picture.figure
-    last = len([sweep for sweep in outcome.sweeps if sweep.number == 2])
+    last = len([sweep for sweep in found.sweeps if sweep.number == 2])
     assert len(figure.axes) == last
     shares = [bar.get_width() for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
     assert len(shares) == 3
     assert sum(shares) == pytest.approx(1)
-    few = engine.Outcome(outcome.sweeps[:1], outcome.winner)  # it varies only one parameter
+    few = Results(found.sweeps[:1], found.result)  # it varies only one parameter
     assert plots.importance(few, seed=0, caption="") is None
 
 
 @pytest.mark.parametrize("name", ["history", "slices", "importance"])
-def test_the_same_trials_give_the_same_bytes(outcome: engine.Outcome, name: str) -> None:
+def test_the_same_trials_give_the_same_bytes(found: Results, name: str) -> None:
     options = {"seed": 0} if name == "importance" else {}
-    first, again = (getattr(plots, name)(outcome, caption="again", **options).png() for _ in range(2))
+    first, again = (getattr(plots, name)(found, caption="again", **options).png() for _ in range(2))
     assert first == again
     assert first.startswith(b"\x89PNG")

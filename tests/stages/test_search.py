@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ STAGES = Path(__file__).parents[2] / "stages"
 ARGUMENTS = [str(STAGES / "search.py"), "--data", "../data/normalized"]
 COMMAND = [sys.executable, *ARGUMENTS]
 UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
-WRITTEN = ("best.yaml", "result.json", "trials.csv", "plots/history.png", "plots/slices.png")
+WRITTEN = ("best.yaml", "ranges.json", "result.json", "trials.csv")
 
 
 @pytest.fixture
@@ -120,8 +121,7 @@ def test_ctrl_c_names_the_file_of_the_finished_trials(directory: Path) -> None:
 
 
 def test_what_it_writes(directory: Path) -> None:
-    done = search(directory)
-    assert "importance is not drawn: no round varies two parameters in" in done.stdout
+    assert search(directory).returncode == 0
     result = json.loads((directory / "result.json").read_text())
     with (directory / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -136,6 +136,23 @@ def test_what_it_writes(directory: Path) -> None:
     run = config.resolve(config.load_params(pasted))["best"]
     assert (run.suite, run.lr, run.batch_size) == ("tricks", result["values"]["lr"], result["values"]["batch_size"])
     assert json.loads((directory / "timings.json").read_text())["trials"] == 9
+
+
+def test_pictures_need_neither_trials_nor_images(directory: Path) -> None:
+    assert search(directory).returncode == 0
+    (directory / "trials.db").unlink()
+    shutil.rmtree(directory.parent / "data")
+    drawn = draw(directory)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert "importance is not drawn: no round varies two parameters in" in drawn.stdout
+    assert sorted(path.name for path in (directory / "plots").iterdir()) == ["history.png", "slices.png"]
+    (directory / "ranges.json").unlink()
+    assert draw(directory).stderr == "trainlab: ranges.json is missing: run `dvc repro search`\n"
+
+
+def draw(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [forked.python(), str(STAGES / "draw_search.py")]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_mistake_is_one_line(directory: Path) -> None:

@@ -144,6 +144,17 @@ class Outcome:
         columns = ["round", "move", "trial", "state", "epochs", *METRICS, *keys]
         return DataFrame(rows, columns=columns).astype(dict.fromkeys(METRICS, float))
 
+    def ranges(self) -> list[dict[str, Any]]:
+        """Return ``round``, ``move`` and ``space`` of each pass: its dimensions by key, in the form of params.yaml."""
+        return [
+            {
+                "round": sweep.number,
+                "move": sweep.move,
+                "space": {key: range_.model_dump(exclude_none=True) for key, range_ in sweep.space.items()},
+            }
+            for sweep in self.sweeps
+        ]
+
     def result(self) -> dict[str, Any]:
         """Return the winner's values and metrics, and the number of images behind them."""
         winner = self.winner

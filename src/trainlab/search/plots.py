@@ -8,44 +8,45 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from trainlab.evaluation.plots import PALETTE, Picture, note, style
-from trainlab.search.engine import Outcome, Sweep
+from trainlab.search.engine import Sweep
+from trainlab.search.results import Results
 from trainlab.search.space import Choice, Dimension, LogUniform
 
 MIN_TRIALS = 8  # complete trials of a pass, below which importance is not drawn
 
 
-def history(outcome: Outcome, *, caption: str) -> Picture:
+def history(results: Results, *, caption: str) -> Picture:
     """Draw the losses of all trials in order with the best so far, and below them the values and ranges.
 
     Parameters
     ----------
-    outcome
-        The result of a search.
+    results
+        The results of a search.
     caption
         Facts about the numbers, for the note below the plot.
     """
-    keys = [key for key in outcome.winner.values if not isinstance(_dimension(outcome, key), Choice)]
+    keys = [key for key in results.values if not isinstance(_dimension(results, key), Choice)]
     with style():
         figure = Figure(figsize=(9, 3.2 + 1.3 * len(keys)))
         heights = [2.4, *[1] * len(keys)]
         panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
-        _draw_losses(panels[0], outcome)
+        _draw_losses(panels[0], results)
         for axes, key in zip(panels[1:], keys, strict=True):
-            _draw_values(axes, outcome, key)
+            _draw_values(axes, results, key)
         for axes in panels:
-            for sweep, start in _starts(outcome):
+            for sweep, start in _starts(results):
                 width, dashes = (0.6, ":") if sweep.move else (1.2, "-")
                 axes.axvline(start, color="#bbbbbb", linewidth=width, linestyle=dashes)
-        end = 0.5 + sum(len(sweep.trials) for sweep in outcome.sweeps)
+        end = 0.5 + sum(len(sweep.trials) for sweep in results.sweeps)
         panels[-1].set(xlabel="trial", xlim=(0.5, end))
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         rounds = {
-            sweep.number: f"{sweep.round.name} ({sweep.round.judged_by.replace('_', ' ')})" for sweep in outcome.sweeps
+            sweep.number: f"{sweep.round.name} ({sweep.round.judged_by.replace('_', ' ')})" for sweep in results.sweeps
         }
         names = ", ".join(f"{number} {name}" for number, name in rounds.items())
         note(
@@ -56,30 +57,30 @@ def history(outcome: Outcome, *, caption: str) -> Picture:
     return Picture(figure)
 
 
-def slices(outcome: Outcome, *, caption: str) -> Picture:
+def slices(results: Results, *, caption: str) -> Picture:
     """Draw the values of each parameter against the validation loss, one color per round; the winner is a star.
 
     Parameters
     ----------
-    outcome
-        The result of a search.
+    results
+        The results of a search.
     caption
         Facts about the numbers, for the note below the plot.
     """
-    keys = list(outcome.winner.values)
+    keys = list(results.values)
     columns = min(3, len(keys))
     rows = math.ceil(len(keys) / columns)
     with style():
         figure = Figure(figsize=(3.2 * columns + 0.4, 2.7 * rows + 0.7))
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axes, key in zip(grid.flat, keys, strict=False):
-            _draw_slice(axes, outcome, key)
+            _draw_slice(axes, results, key)
         for axes in grid.flat[len(keys) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
             axes.set_ylabel("validation loss (nats)")
         grid[0, 0].set_title("search: one parameter at a time")
-        rounds = {sweep.number: sweep for sweep in outcome.sweeps}.values()
+        rounds = {sweep.number: sweep for sweep in results.sweeps}.values()
         dots = [
             Line2D([], [], marker="o", linestyle="", color=_color(sweep), label=f"{sweep.number}: {sweep.round.name}")
             for sweep in rounds
@@ -89,13 +90,13 @@ def slices(outcome: Outcome, *, caption: str) -> Picture:
     return Picture(figure)
 
 
-def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
+def importance(results: Results, *, seed: int, caption: str) -> Picture | None:
     """Draw how much of the loss's variance each parameter explains within the ranges of each round (fANOVA).
 
     Parameters
     ----------
-    outcome
-        The result of a search.
+    results
+        The results of a search.
     seed
         Seed of the estimate.
     caption
@@ -106,7 +107,7 @@ def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
     Picture or None
         None if no round varies two parameters in :data:`MIN_TRIALS` complete trials.
     """
-    shown = [sweep for sweep in outcome.sweeps if len(sweep.space) > 1 and len(_complete(sweep)) >= MIN_TRIALS]
+    shown = [sweep for sweep in results.sweeps if len(sweep.space) > 1 and len(_complete(sweep)) >= MIN_TRIALS]
     if not shown:
         return None
     with style():
@@ -129,9 +130,9 @@ def importance(outcome: Outcome, *, seed: int, caption: str) -> Picture | None:
 # Panels
 
 
-def _draw_losses(axes: Axes, outcome: Outcome) -> None:
+def _draw_losses(axes: Axes, results: Results) -> None:
     best: dict[int, float] = {}  # of each round so far
-    for sweep, start in _starts(outcome):
+    for sweep, start in _starts(results):
         so_far = []
         for place, trial in _places(sweep, start):
             loss = _loss(trial, sweep.round.judged_by)
@@ -144,14 +145,14 @@ def _draw_losses(axes: Axes, outcome: Outcome) -> None:
             axes.step(places, so_far, where="mid", color=_color(sweep), linewidth=1.2)
         text = "moved" if sweep.move else f"round {sweep.number}"
         axes.text(start, 1.01, f" {text}", color=_color(sweep), fontsize=7.5, transform=axes.get_xaxis_transform())
-    axes.set_yscale("log")
+    _loss_scale(axes)
     axes.set_ylabel("loss of the last epoch")
     axes.set_title("search: trials in order", pad=14)
     axes.grid(axis="y")
 
 
-def _draw_values(axes: Axes, outcome: Outcome, key: str) -> None:
-    for sweep, start in _starts(outcome):
+def _draw_values(axes: Axes, results: Results, key: str) -> None:
+    for sweep, start in _starts(results):
         color = _color(sweep)
         if key in sweep.space:
             low, high = cast(list[float], sweep.space[key].ends())
@@ -159,21 +160,21 @@ def _draw_values(axes: Axes, outcome: Outcome, key: str) -> None:
         for place, trial in _places(sweep, start):
             if key in sweep.values(trial):
                 _draw_trial(axes, place, cast(float, sweep.values(trial)[key]), trial, color)
-    axes.axhline(cast(float, outcome.winner.values[key]), color="#222222", linewidth=0.8, linestyle=":")
-    _scale(axes, "y", _dimension(outcome, key))
+    axes.axhline(cast(float, results.values[key]), color="#222222", linewidth=0.8, linestyle=":")
+    _scale(axes, "y", _dimension(results, key))
     axes.set_ylabel(key.replace(".", "\n"))
 
 
-def _draw_slice(axes: Axes, outcome: Outcome, key: str) -> None:
-    dimension, winner = _dimension(outcome, key), outcome.winner
-    for sweep in outcome.sweeps:
+def _draw_slice(axes: Axes, results: Results, key: str) -> None:
+    dimension = _dimension(results, key)
+    for sweep in results.sweeps:
         for trial in sweep.trials if key in sweep.space else []:
             value = _position(dimension, sweep.values(trial)[key])
             _draw_trial(axes, value, _loss(trial, "validation_loss"), trial, _color(sweep))
-    star = _position(dimension, winner.values[key])
-    axes.plot(star, winner.metrics["validation_loss"], "*", color="#222222", markersize=9, zorder=3)
+    star = _position(dimension, results.values[key])
+    axes.plot(star, results.result["validation_loss"], "*", color="#222222", markersize=9, zorder=3)
     axes.set_xlabel(key)
-    axes.set_yscale("log")
+    _loss_scale(axes)
     axes.grid()
     _scale(axes, "x", dimension)
 
@@ -186,6 +187,14 @@ def _draw_trial(axes: Axes, x: float, y: float, trial: FrozenTrial, color: str) 
         axes.plot(x, y, "o", color=color, markerfacecolor=face, markersize=4, markeredgewidth=0.8)
 
 
+def _loss_scale(axes: Axes) -> None:
+    """Set a log axis with plain numbers: losses are close to 1, where matplotlib writes 2 × 10⁰."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 def _scale(axes: Axes, which: str, dimension: Dimension) -> None:
     if isinstance(dimension, LogUniform):
         getattr(axes, f"set_{which}scale")("log")
@@ -196,10 +205,10 @@ def _scale(axes: Axes, which: str, dimension: Dimension) -> None:
 # Trials
 
 
-def _starts(outcome: Outcome) -> Iterator[tuple[Sweep, float]]:
+def _starts(results: Results) -> Iterator[tuple[Sweep, float]]:
     """Yield each pass with the position at which it starts on the axis of trials."""
     start = 0.5
-    for sweep in outcome.sweeps:
+    for sweep in results.sweeps:
         yield sweep, start
         start += len(sweep.trials)
 
@@ -220,8 +229,8 @@ def _complete(sweep: Sweep) -> Sequence[FrozenTrial]:
     return [trial for trial in sweep.trials if trial.state == TrialState.COMPLETE]
 
 
-def _dimension(outcome: Outcome, key: str) -> Dimension:
-    return next(sweep.space[key] for sweep in outcome.sweeps if key in sweep.space)
+def _dimension(results: Results, key: str) -> Dimension:
+    return next(sweep.space[key] for sweep in results.sweeps if key in sweep.space)
 
 
 def _position(dimension: Dimension, value: Any) -> Any:
