@@ -150,6 +150,16 @@ def test_pictures_need_neither_trials_nor_images(directory: Path) -> None:
     assert draw(directory).stderr == "trainlab: ranges.json is missing: run `dvc repro search`\n"
 
 
+def test_importance_is_drawn_without_a_word(directory: Path) -> None:
+    rounds = [{**PARAMS["rounds"][1], "trials": 8, "epochs": 1}]
+    (directory / "params.yaml").write_text(reading.dump(changed(moves=0, rounds=rounds)))
+    assert resolve(directory).returncode == 0
+    assert search(directory).returncode == 0
+    drawn = draw(directory)
+    assert (drawn.returncode, drawn.stdout, drawn.stderr) == (0, "", "")
+    assert (directory / "plots/importance.png").is_file()
+
+
 def draw(directory: Path) -> subprocess.CompletedProcess[str]:
     command = [forked.python(), str(STAGES / "draw_search.py")]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)

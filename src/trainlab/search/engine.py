@@ -340,7 +340,7 @@ class _Work:
                     left = []
                     continue
                 killed = _killed(study, place)
-                study.sampler = Fixed(_in_memory(known, sampler=sampler).ask(distributions).params)
+                study.sampler = Fixed(in_memory(known, sampler=sampler).ask(distributions).params)
                 trial = study.ask(distributions)
                 trials[trial] = place
                 trial.set_user_attr("place", place)
@@ -490,7 +490,7 @@ def _killed(study: Study, place: int) -> int:
     return sum("stopped" not in trial.user_attrs and not trial.user_attrs.get("elsewhere") for trial in trials)
 
 
-def _in_memory(known: Iterable[FrozenTrial], **options: Any) -> Study:
+def in_memory(known: Iterable[FrozenTrial], **options: Any) -> Study:
     """Return a study that is not stored, with these trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(**{"sampler": RandomSampler(), **options})
@@ -526,7 +526,7 @@ def measure(
     FrozenTrial
         How it ended, without its values: complete, pruned, or failed with the attribute ``problem``.
     """
-    study = _in_memory(known, pruner=pruner)
+    study = in_memory(known, pruner=pruner)
     trial = study.ask()
 
     def on_epoch(row: Row) -> None:

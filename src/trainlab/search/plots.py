@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,7 +12,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from trainlab.evaluation.plots import PALETTE, Picture, note, style
-from trainlab.search.engine import Sweep
+from trainlab.search.engine import Sweep, in_memory
 from trainlab.search.results import Results
 from trainlab.search.space import Choice, Dimension, LogUniform
 
@@ -220,9 +219,7 @@ def _places(sweep: Sweep, start: float) -> Iterator[tuple[float, FrozenTrial]]:
 
 
 def _importance(sweep: Sweep, seed: int) -> Mapping[str, float]:
-    study = optuna.create_study()
-    study.add_trials(_complete(sweep))
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))
+    return get_param_importances(in_memory(_complete(sweep)), evaluator=FanovaImportanceEvaluator(seed=seed))
 
 
 def _complete(sweep: Sweep) -> Sequence[FrozenTrial]:
