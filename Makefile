@@ -56,15 +56,15 @@ search: check  ## search for good hyperparameters (search/params.yaml), about an
 	dvc --cd search repro
 
 quick: $(SETUP)  ## run the tests that need no DVC and no training above a second
-	pytest -n 2 --dist loadgroup -q -m "not slow and not faults" --ignore tests/pipeline
+	pytest -n 2 --dist worksteal -q -m "not slow and not faults" --ignore tests/pipeline
 
 # Tracing doubles the time of the project's own Python code (3.11, which has no cheaper way). `make test COV=` does without.
 COV := --cov --cov-report=term:skip-covered
 test: $(SETUP)  ## run all tests, with the coverage of src/
-	pytest -n 2 --dist loadgroup -m "not faults" $(COV)
+	pytest -n 2 --dist worksteal -m "not faults" $(COV)
 
 test-faults: $(SETUP)  ## run the long tests: kills, damaged files, attacks, a cluster of two nodes
-	pytest -n 2 --dist loadgroup -q -m faults
+	pytest -n 2 --dist worksteal -q -m faults
 
 fuzz: $(SETUP)  ## run the property tests with fresh random examples, many more than `make test` has
 	pytest -n 2 -q -m hypothesis --hypothesis-profile=fuzz --ignore tests/pipeline

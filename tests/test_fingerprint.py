@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,18 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }
 ALL = set(RUNS)
+
+
+@cache
+def parsed(name: str, file_name: str, text: str) -> fingerprint._Module:
+    """Return a module that is parsed once, however many copies of the source contain it."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / file_name
+        file.write_text(text)
+        return PARSE(name, file)
+
+
+PARSE = fingerprint._parse
 
 
 class Checkout:
@@ -95,6 +109,7 @@ COMPONENTS = {
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.setattr(fingerprint, "SOURCE", tmp_path / "checkout/src")
+    monkeypatch.setattr(fingerprint, "_parse", lambda name, file: parsed(name, file.name, file.read_text()))
     return Checkout(tmp_path / "checkout")
 
 

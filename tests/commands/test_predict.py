@@ -427,7 +427,7 @@ def test_progress_is_shown_on_standard_error_if_it_is_a_terminal() -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.usefixtures("project")
 def test_memory_does_not_grow_with_the_number_of_files() -> None:
     picture(1, 100, 100).save("0.png")

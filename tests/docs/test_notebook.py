@@ -1,5 +1,6 @@
 """The notebook runs from its first cell to its last, and shows answers, pictures and predictions."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import forked
 from pages import PROJECT
 
 QUICKSTART = PROJECT / "notebooks/quickstart.ipynb"
@@ -31,6 +33,7 @@ def test_the_quickstart_runs(copy_of_project: Path, monkeypatch: pytest.MonkeyPa
     notebook = nbformat.read(QUICKSTART, as_version=4)  # type: ignore[no-untyped-call]
     [parameters] = [cell for cell in notebook.cells if cell.source.startswith("RUNS =")]
     parameters.source = 'RUNS = ["baseline", "flip"]\nREPLICAS = 2\nEPOCHS = 1'  # quick
+    monkeypatch.setenv("PATH", f"{forked.directory()}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(copy_of_project / "src"))
     monkeypatch.setenv("IPYTHONDIR", str(copy_of_project / ".ipython"))
     where = {"metadata": {"path": str(copy_of_project / "notebooks")}}

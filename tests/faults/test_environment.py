@@ -67,7 +67,7 @@ def test_another_environment_gives_the_same_bytes(name: str, repo: Scratch) -> N
     assert outputs(repo) == before
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_all_changes_of_the_environment_at_once_give_the_same_bytes(repo: Scratch) -> None:
     before = outputs(repo)
     reproduce(repo, {key: value for changes in ENVIRONMENTS.values() for key, value in changes.items()}, 0o077)

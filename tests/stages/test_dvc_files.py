@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,19 +100,23 @@ class Reached(NamedTuple):
         return definitions | {file for name, file in self.modules.items() if name not in done.modules}
 
 
+@cache
+def source() -> fingerprint._Source:
+    return fingerprint._Source((SOURCE, STAGES))
+
+
 def reached(script: str | None, more: Iterable[fingerprint._Definition] = ()) -> Reached:
     """Return what a script and these definitions execute."""
-    source = fingerprint._Source((SOURCE, STAGES))
-    code = fingerprint._Code(source)
+    code = fingerprint._Code(source())
     if script:
         code.add_script(script)
     for definition in more:
         code.add(definition)
 
     def file(module: str) -> str:
-        return source.module(module).file.relative_to(PROJECT).as_posix()
+        return source().module(module).file.relative_to(PROJECT).as_posix()
 
-    with_effects = [name for name in code.executed if source.module(name).effects or name == script]
+    with_effects = [name for name in code.executed if source().module(name).effects or name == script]
     return Reached(
         {(name.module, name.name): file(name.module) for name in code.reached},
         {name: file(name) for name in with_effects},
@@ -160,6 +165,7 @@ def test_resolve_depends_on_every_file_that_a_fingerprint_reads(monkeypatch: pyt
         return parse(name, file)
 
     monkeypatch.setattr(fingerprint, "_parse", recorded)
+    source.cache_clear()
     reached("train", components())
     assert {"src/trainlab/training/loop.py", "stages/_start.py", "stages/train.py"} <= read
     names_only = {f"src/{name.replace('.', '/')}.py" for name in INTERFACE}  # is this name defined there?

@@ -68,6 +68,7 @@ def trials(text: str) -> list[str]:
     return [line.rpartition("  ")[0] for line in text.splitlines() if line.startswith("  ")]
 
 
+@pytest.mark.faults
 def test_a_killed_search_resumes_without_repeating_a_trial_and_writes_the_same(directory: Path) -> None:
     done = search(directory, "--trials", "../whole.db")
     assert (done.returncode, done.stderr) == (0, "")

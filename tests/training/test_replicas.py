@@ -228,7 +228,7 @@ def interrupt(row):
                 process.send_signal(signal.SIGINT)
                 print(process.pid)
 
-config = run_config(model={SMALL}, replicas=2, epochs=400)
+config = run_config(model={SMALL}, replicas=2, epochs=100)
 train(config, data(), on_epoch=interrupt).save(Path(sys.argv[3]))
 """
 
@@ -245,11 +245,11 @@ def test_ctrl_c_that_reaches_only_the_processes_changes_nothing(tmp_path: Path) 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(set(done.stdout.split())) == 2
-    train(run_config(model=SMALL, replicas=2, epochs=400), data()).save(tmp_path / "alone")
+    train(run_config(model=SMALL, replicas=2, epochs=100), data()).save(tmp_path / "alone")
     assert model.read_bytes() == (tmp_path / "alone").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_ctrl_c_while_the_processes_start(endless: subprocess.Popen[str], tmp_path: Path) -> None:
     assert endless.stdout
     assert endless.stdout.readline() == "imported\n"
@@ -285,7 +285,7 @@ def test_ctrl_c_that_is_held_until_the_processes_are_started(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_processes_end_after_their_parent_was_killed(endless: subprocess.Popen[str]) -> None:
     children = both_train(endless)
     endless.kill()
