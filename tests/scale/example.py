@@ -10,7 +10,7 @@ from pathlib import Path
 TOOL = """
 import os, sys, time
 outs, ins = sys.argv[1].split(","), sys.argv[2:]
-time.sleep(float(os.environ.get("SLEEP", "0")))
+time.sleep(float(os.environ.get("SLEEP", "0")) + 2 * (os.environ.get("LATE") in outs))
 text = ""
 for name in ins:
     if os.path.isdir(name):
@@ -89,7 +89,7 @@ stages:
     deps: [../tool.py, ../data/a.txt]
     outs: [inner.txt]
 """
-IGNORED = "/data\n/parts\n/*.txt\n/copied.py\n/sub/*.txt\n/sub/w/*.txt\n/rawdir\n/raw.csv\n/broken\n"
+IGNORED = "/data\n/*.txt\n/copied.py\n/sub/*.txt\n/sub/w/*.txt\n/rawdir\n/raw.csv\n/broken\n"
 
 
 def environment(root: Path) -> dict[str, str]:

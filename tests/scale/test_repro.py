@@ -21,6 +21,7 @@ COMMAND = [
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from trainlab.commands import main; main()",
     str(PROJECT / "src"), "repro",
 ]  # fmt: skip
+RECORDS = "import trainlab.scale.pipeline as pipeline; pipeline.RECORD = {}; "  # seconds between two writes of dvc.lock
 
 
 @pytest.fixture
@@ -34,10 +35,13 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate(timeout=30)
 
 
-def repro(root: Path, *arguments: str, code: int = 0, **variables: str) -> str:
+def repro(root: Path, *arguments: str, code: int = 0, record: float = 3, **variables: str) -> str:
     """Run `trainlab repro`, which must exit with this code; return what it printed."""
+    command = [
+        word.replace("from trainlab.commands", RECORDS.format(record) + "from trainlab.commands") for word in COMMAND
+    ]
     done = subprocess.run(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         cwd=root,
         env={**environment(root), **variables},
         capture_output=True,
@@ -99,7 +103,8 @@ def differences(one: Path, other: Path) -> dict[str, tuple[str | None, str | Non
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_it_leaves_what_dvc_leaves(jobs: str, project: Path, reproduced: Path) -> None:
-    printed = repro(project, "--jobs", jobs)
+    # The first of several stages ends last, and dvc.lock is written in between.
+    printed = repro(project, "--jobs", jobs, record=0, LATE="parts/a.txt")
     assert differences(project, reproduced) == {}
     assert re.search(r"stage \d+ of 16: prepare: done in ", printed)
     assert "wrote last.txt" in printed
@@ -214,7 +219,8 @@ def test_a_signal_ends_every_process_and_the_same_command_continues(
 def test_after_a_kill_no_process_is_left_and_both_commands_continue(
     command: str, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    process = start(project, processes, "--jobs", "3", SLEEP="0.5")
+    run(project, "dvc", "repro", "-q", "prepare")
+    process = start(project, processes, "--jobs", "3", SLEEP="60")  # only a signal ends them in time
     children = commands(process, 2)
     process.kill()
     process.wait()  # until then DVC takes it for alive
