@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import loky
 from dvc.exceptions import DvcException, NoOutputOrStageError, NotDvcRepoError
 from dvc.lock import LockError
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
@@ -44,6 +45,7 @@ LOOK = 0.2  # seconds between two looks for Ctrl-C
 RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage, at least
 SHOWN = {"TRAINLAB_REPRO": "1"}  # tells a stage that its progress is shown here
 ADVICE = f"fewer --jobs or a lower {WORKERS} need less"
+IGNORE = Output.ignore  # adds an output to .gitignore, unless that covers it
 SHARE = 10  # and at least so many times as long as a write takes, which is 8 s per MB of dvc.lock
 
 
@@ -252,6 +254,7 @@ class _Run:
         self._repo, self._jobs, self._display, self._force = repo, jobs, display, force
         self._retries = retries
         self._turns = Turns(repo)
+        self._new: dict[str, list[Output]] = {}  # outputs to add to .gitignore, by the name of their stage
         self._commands: dict[str, Command] = {}  # running, by the name of their stage
         self._cluster: Cluster | None = None
         self._nodes: Nodes | None = None
@@ -264,10 +267,6 @@ class _Run:
             old.unlink()
         with self._turns:
             self.tasks = tasks_of(self._repo, targets, logs)
-            for task in self.tasks:
-                if task.stage.cmd and not task.stage.frozen:
-                    task.stage.ignore_outs()  # in DVC's order, and not in the order in which stages end
-            self._repo.scm._reset()  # it has read .gitignore before these lines
         self._display.planned(self.tasks)
 
     def all(self, keep_going: bool) -> None:
@@ -348,7 +347,7 @@ class _Run:
             self._display.changed(task)
 
     def _record(self, gaps: bool = False) -> None:
-        """Write the results to dvc.lock in DVC's order, so that it has the bytes of `dvc repro`.
+        """Write the results to dvc.lock and .gitignore in DVC's order, so that they have the bytes of `dvc repro`.
 
         Parameters
         ----------
@@ -364,6 +363,8 @@ class _Run:
         if not finished:
             return
         with self._turns:
+            for out in [out for task in finished for out in self._new.pop(task.name, ())]:
+                IGNORE(out)
             for path in dict.fromkeys(task.stage.path for task in finished):
                 stages = [task.stage for task in finished if task.stage.path == path]
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
@@ -375,10 +376,13 @@ class _Run:
         """Make DVC run the commands of stages by :meth:`_run_commands` inside the block."""
         before = dvc_run.cmd_run, dvc_run.unlocked_repo
         dvc_run.cmd_run, dvc_run.unlocked_repo = self._run_commands, lambda run: run
+        # When a stage ends, it adds its outputs to .gitignore; stages end in another order than DVC's.
+        Output.ignore = lambda out: self._new.setdefault(str(out.stage.addressing), []).append(out)
         try:
             yield
         finally:
             dvc_run.cmd_run, dvc_run.unlocked_repo = before
+            Output.ignore = IGNORE
 
     @contextmanager
     def on(self, cluster: Cluster | None) -> Iterator[None]:
