@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,7 +45,6 @@ LOOK = 0.2  # seconds between two looks for Ctrl-C
 RECORD = 3.0  # seconds between two writes of dvc.lock, which takes DVC longer than many a stage, at least
 SHOWN = {"TRAINLAB_REPRO": "1"}  # tells a stage that its progress is shown here
 ADVICE = f"fewer --jobs or a lower {WORKERS} need less"
-IGNORE = Output.ignore  # adds an output to .gitignore, unless that covers it
 SHARE = 10  # and at least so many times as long as a write takes, which is 8 s per MB of dvc.lock
 
 
@@ -254,7 +253,6 @@ class _Run:
         self._repo, self._jobs, self._display, self._force = repo, jobs, display, force
         self._retries = retries
         self._turns = Turns(repo)
-        self._new: dict[str, list[Output]] = {}  # outputs to add to .gitignore, by the name of their stage
         self._commands: dict[str, Command] = {}  # running, by the name of their stage
         self._cluster: Cluster | None = None
         self._nodes: Nodes | None = None
@@ -267,6 +265,10 @@ class _Run:
             old.unlink()
         with self._turns:
             self.tasks = tasks_of(self._repo, targets, logs)
+            for task in self.tasks:
+                if task.stage.cmd and not task.stage.frozen:
+                    _ignore(task.stage.outs)  # in DVC's order, and not in the order in which stages end
+            self._repo.scm._reset()  # it has read .gitignore before these lines
         self._display.planned(self.tasks)
 
     def all(self, keep_going: bool) -> None:
@@ -347,7 +349,7 @@ class _Run:
             self._display.changed(task)
 
     def _record(self, gaps: bool = False) -> None:
-        """Write the results to dvc.lock and .gitignore in DVC's order, so that they have the bytes of `dvc repro`.
+        """Write the results to dvc.lock in DVC's order, so that it has the bytes of `dvc repro`.
 
         Parameters
         ----------
@@ -363,8 +365,6 @@ class _Run:
         if not finished:
             return
         with self._turns:
-            for out in [out for task in finished for out in self._new.pop(task.name, ())]:
-                IGNORE(out)
             for path in dict.fromkeys(task.stage.path for task in finished):
                 stages = [task.stage for task in finished if task.stage.path == path]
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
@@ -376,13 +376,10 @@ class _Run:
         """Make DVC run the commands of stages by :meth:`_run_commands` inside the block."""
         before = dvc_run.cmd_run, dvc_run.unlocked_repo
         dvc_run.cmd_run, dvc_run.unlocked_repo = self._run_commands, lambda run: run
-        # When a stage ends, it adds its outputs to .gitignore; stages end in another order than DVC's.
-        Output.ignore = lambda out: self._new.setdefault(str(out.stage.addressing), []).append(out)
         try:
             yield
         finally:
             dvc_run.cmd_run, dvc_run.unlocked_repo = before
-            Output.ignore = IGNORE
 
     @contextmanager
     def on(self, cluster: Cluster | None) -> Iterator[None]:
@@ -433,6 +430,16 @@ class _Run:
         at_once = min(self._jobs, sum(task.state == "running" for task in self.tasks) + len(self._ready()))
         own = {WORKERS: str(max(1, loky.cpu_count() // at_once)), "OMP_WAIT_POLICY": "PASSIVE"}
         return {name: value for name, value in own.items() if name not in environment}
+
+
+def _ignore(outs: Iterable[Output]) -> None:
+    """Add outputs to the .gitignore of their directories, unless another one covers them."""
+    for out in outs:
+        try:
+            out.ignore()
+        except FileNotFoundError:  # the directory is not there before the stage has run
+            Path(out.fspath).parent.mkdir(parents=True, exist_ok=True)
+            out.ignore()
 
 
 @contextmanager
