@@ -353,6 +353,8 @@ def test_captions_name_the_runs_that_differ_from_most() -> None:
 def test_a_caption_of_some_rows_is_about_these_rows() -> None:
     table = comparison.table({"one": metrics_of([0.5]), "two": metrics_of([0.5], torch="2.11.0")})
     assert comparison.caption(table[1:]).endswith("; torch 2.11.0")
+    table = comparison.table({"one": metrics_of([0.5], views="mirrored"), "two": metrics_of([0.5])})
+    assert comparison.caption(table[1:]).startswith("100 test images; 1 replica per run;")
 
 
 def test_the_accuracy_of_one_run_states_what_it_was_measured_on() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch
 from small import PARAMS, data, run_config
 from training.schema_samples import choices
 from trainlab.config import RunConfig, resolve
+from trainlab.data.stored import Data
 from trainlab.errors import Stopped
+from trainlab.training.checkpoints import key_of
 from trainlab.training.devices import WORKERS
 from trainlab.training.history import History
 from trainlab.training.loop import Row, Step
@@ -135,6 +138,29 @@ def test_a_checkpoint_of_another_configuration_or_code_is_not_used(own: dict[str
 
 def test_a_checkpoint_of_other_data_is_not_used(interrupted: Path) -> None:
     assert first_step(run_config(model=SMALL), interrupted, seed=7) == (1, 1)
+
+
+def test_the_key_of_a_checkpoint_covers_all_of_the_data() -> None:
+    whole = data()
+    assert whole.test is not None
+    train, test = whole.train, whole.test
+    other = np.ones_like(train.mean_image)
+    changed = [
+        replace(train, images=train.images + 1),
+        replace(train, labels=train.labels[::-1]),
+        replace(train, mean=[0.1, 0.2, 0.3]),
+        replace(train, std=[0.1, 0.2, 0.3]),
+        replace(train, mean_image=other),
+        replace(train, classes=["other", *train.classes[1:]]),
+    ]
+    several = [whole, *(Data(one, test) for one in changed), Data(train, replace(test, labels=test.labels[::-1]))]
+    several += [Data(train, None)]
+    outputs = np.zeros((1, 2, 4), np.float32)
+    keys = [key_of(run_config(), one, None, {}) for one in several]
+    keys += [key_of(run_config(), whole, array, {}) for array in (outputs, outputs + 1)]
+    keys += [key_of(run_config(), whole, None, {"threads": 2}), key_of(run_config(lr=0.5), whole, None, {})]
+    assert len(set(keys)) == len(keys)
+    assert key_of(run_config(), data(), None, {}) == keys[0]
 
 
 def test_a_checkpoint_of_another_torch_is_not_used(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

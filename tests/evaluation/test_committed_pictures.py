@@ -1,0 +1,90 @@
+"""The committed pictures are what the code draws of the committed numbers, pixel by pixel.
+
+After a change of the drawing code, draw them again: `dvc repro --single-item draw@tricks draw@objectives`.
+"""
+
+import importlib.util
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+import numpy as np
+import pytest
+from pandas import DataFrame
+from PIL import Image
+
+from pages import PROJECT
+from trainlab import config
+from trainlab.evaluation import comparison
+
+[LOCKED] = re.findall(r"^matplotlib==(\S+)", (PROJECT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+COMMITTED = PROJECT / "plots/pictures"
+NUMBERS = ("metrics", "plots")
+
+pytestmark = pytest.mark.skipif(
+    (matplotlib.__version__, sys.platform) != (LOCKED, "linux"), reason="another matplotlib may set other pixels"
+)
+
+
+@cache
+def stage() -> ModuleType:
+    """Return stages/draw.py as a module, without what it sets for a process of its own."""
+    spec = importlib.util.spec_from_file_location("stage_draw", PROJECT / "stages/draw.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "_start", ModuleType("_start"))
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory for pictures, in a project with the committed numbers and resolved parameters."""
+    for name in NUMBERS:
+        (tmp_path / name).symlink_to(PROJECT / name)
+    params = config.load_params(PROJECT / "params.yaml")
+    config.save_all(config.resolve(params), tmp_path / "configs", config.resolve_suites(params))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drawn").mkdir()
+    return tmp_path / "drawn"
+
+
+def check(drawn: Path, suite: str, expected: set[str]) -> None:
+    """Compare pictures with the committed ones."""
+    assert {path.name for path in drawn.iterdir()} == expected
+    for path in drawn.iterdir():
+        with Image.open(path) as ours, Image.open(COMMITTED / suite / path.name) as committed:
+            assert ours.size == committed.size, path.name
+            assert np.array_equal(np.asarray(ours), np.asarray(committed)), path.name
+
+
+def numbers(suite: str) -> tuple[dict[str, comparison.RunMetrics], dict[str, DataFrame], comparison.Suite]:
+    compared = comparison.read_suite(Path("configs") / suite)
+    metrics = comparison.read_metrics(Path("metrics") / suite, compared.runs)
+    return metrics, comparison.read_histories(Path("plots/history") / suite, compared.runs), compared
+
+
+@pytest.mark.parametrize("suite", ["objectives", pytest.param("tricks", marks=pytest.mark.slow)])
+def test_pictures_of_a_suite(suite: str, drawn: Path) -> None:
+    metrics, histories, _ = numbers(suite)
+    stage().draw_suite(suite, metrics, histories, drawn)
+    check(drawn, suite, {"f1.png", "curves.png", "reliability.png"})
+
+
+@pytest.mark.parametrize("suite", ["objectives", pytest.param("tricks", marks=pytest.mark.slow)])
+def test_pictures_of_differences(suite: str, drawn: Path) -> None:
+    metrics, _, compared = numbers(suite)
+    stage().draw_differences(suite, compared, comparison.caption(comparison.table(metrics)), drawn)
+    check(drawn, suite, {"effects.png", "pairs.png"})
+
+
+def test_pictures_of_a_run(drawn: Path) -> None:
+    metrics, histories, _ = numbers("objectives")
+    run = "policy_gradient"
+    stage().draw_run("objectives", run, metrics[run], histories[run], drawn)
+    check(drawn, "objectives", {f"{name}-{run}.png" for name in ("confusion", "layers", "logs")})
