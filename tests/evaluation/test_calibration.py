@@ -44,6 +44,7 @@ def by_loops(confidence: Floats, correct: Bools, bins: int = BINS) -> list[dict[
 def test_four_images_in_two_bins_by_hand() -> None:
     found = reliability(np.array([[0.9, 0.5, 0.7, 0.6]]), np.array([[True, False, False, True]]), bins=2)
     assert found.images.tolist() == [[2, 2]]
+    assert found.images.dtype == np.int64  # written to a table as 2, not 2.0
     assert found.confidence == pytest.approx(np.array([[0.55, 0.8]]))
     assert found.accuracy.tolist() == [[0.5, 0.5]]
     assert found.error == pytest.approx([(0.05 + 0.3) / 2])

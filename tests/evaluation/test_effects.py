@@ -158,6 +158,7 @@ def test_comparisons_that_are_made_together_are_adjusted_together() -> None:
     assert max(one.p_holm - p for one, p in zip(found, raw, strict=True)) > 0
     rows = effects.table(found)
     assert list(rows.columns) == effects.COLUMNS
+    assert list(zip(rows["run"], rows["against"], strict=True)) == [("b", "a"), ("c", "a")]
     assert list(rows["answer"]) == [one.sentence() for one in found]
     assert list(rows["effect"]) == [one.difference.effect for one in found]
 

@@ -169,8 +169,11 @@ def test_a_search_shows_one_line_per_trial_and_a_bar_in_a_terminal() -> None:
         console = Console(file=out, force_terminal=terminal, width=100, highlight=False, soft_wrap=True)
         with SearchProgress(console) as progress:
             progress.trial("round 1 (rate) trial 1/2", epochs=2)
-            progress.step(Step(replica=0, epoch=1, done=1, steps=4, images=8, loss=torch.tensor(1.0)))
+            progress.step(Step(replica=0, epoch=2, done=1, steps=4, images=8, loss=torch.tensor(1.0)))
             progress.say("lr 0.1 [not markup]")
+            if progress._bar:
+                [task] = progress._bar.tasks
+                assert (task.completed, task.total) == (4 + 1, 2 * 4)
         assert "lr 0.1 [not markup]" in out.getvalue()
         assert ("round 1 (rate) trial 1/2" in out.getvalue()) == terminal
         assert ("\x1b" in out.getvalue()) == terminal
