@@ -4,29 +4,23 @@ After a change of the drawing code, draw them again: `dvc repro --single-item dr
 """
 
 import importlib.util
-import re
 import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import matplotlib
-import numpy as np
 import pytest
 from pandas import DataFrame
-from PIL import Image
 
 from pages import PROJECT
+from pictures import check, with_locked_matplotlib
 from trainlab import config
 from trainlab.evaluation import comparison
 
-[LOCKED] = re.findall(r"^matplotlib==(\S+)", (PROJECT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
 COMMITTED = PROJECT / "plots/pictures"
 NUMBERS = ("metrics", "plots")
 
-pytestmark = pytest.mark.skipif(
-    (matplotlib.__version__, sys.platform) != (LOCKED, "linux"), reason="another matplotlib may set other pixels"
-)
+pytestmark = with_locked_matplotlib
 
 
 @cache
@@ -54,15 +48,6 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "drawn"
 
 
-def check(drawn: Path, suite: str, expected: set[str]) -> None:
-    """Compare pictures with the committed ones."""
-    assert {path.name for path in drawn.iterdir()} == expected
-    for path in drawn.iterdir():
-        with Image.open(path) as ours, Image.open(COMMITTED / suite / path.name) as committed:
-            assert ours.size == committed.size, path.name
-            assert np.array_equal(np.asarray(ours), np.asarray(committed)), path.name
-
-
 def numbers(suite: str) -> tuple[dict[str, comparison.RunMetrics], dict[str, DataFrame], comparison.Suite]:
     compared = comparison.read_suite(Path("configs") / suite)
     metrics = comparison.read_metrics(Path("metrics") / suite, compared.runs)
@@ -73,18 +58,18 @@ def numbers(suite: str) -> tuple[dict[str, comparison.RunMetrics], dict[str, Dat
 def test_pictures_of_a_suite(suite: str, drawn: Path) -> None:
     metrics, histories, _ = numbers(suite)
     stage().draw_suite(suite, metrics, histories, drawn)
-    check(drawn, suite, {"f1.png", "curves.png", "reliability.png"})
+    check(drawn, COMMITTED / suite, {"f1.png", "curves.png", "reliability.png"})
 
 
 @pytest.mark.parametrize("suite", ["objectives", pytest.param("tricks", marks=pytest.mark.slow)])
 def test_pictures_of_differences(suite: str, drawn: Path) -> None:
     metrics, _, compared = numbers(suite)
     stage().draw_differences(suite, compared, comparison.caption(comparison.table(metrics)), drawn)
-    check(drawn, suite, {"effects.png", "pairs.png"})
+    check(drawn, COMMITTED / suite, {"effects.png", "pairs.png"})
 
 
 def test_pictures_of_a_run(drawn: Path) -> None:
     metrics, histories, _ = numbers("objectives")
     run = "policy_gradient"
     stage().draw_run("objectives", run, metrics[run], histories[run], drawn)
-    check(drawn, "objectives", {f"{name}-{run}.png" for name in ("confusion", "layers", "logs")})
+    check(drawn, COMMITTED / "objectives", {f"{name}-{run}.png" for name in ("confusion", "layers", "logs")})

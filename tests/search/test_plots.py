@@ -1,11 +1,15 @@
 """The plots of a search: what they show, and the same bytes from the same trials."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
+from pages import PROJECT
+from pictures import check, with_locked_matplotlib
 from search.small_search import PARAMS, changed, searched
-from trainlab.search import plots
+from trainlab.search import params, plots, results
 from trainlab.search.results import Results
 
 pytestmark = pytest.mark.slow
@@ -57,6 +61,20 @@ def test_importance_needs_enough_trials_of_two_parameters(found: Results) -> Non
     assert sum(shares) == pytest.approx(1)
     few = Results(found.sweeps[:1], found.result)  # it varies only one parameter
     assert plots.importance(few, seed=0, caption="") is None
+
+
+@with_locked_matplotlib
+def test_the_committed_pictures_are_drawn_of_the_committed_numbers(tmp_path: Path) -> None:
+    search = PROJECT / "search"
+    settings = params.load_resolved(search / "resolved.yaml")
+    committed = results.read(settings, search)
+    caption = "5,000 validation images; one seed per trial; trained on CPU (AVX512), 2 threads"
+    plots.history(committed, caption=caption).save(tmp_path / "history.png")
+    plots.slices(committed, caption=caption).save(tmp_path / "slices.png")
+    picture = plots.importance(committed, seed=settings.seed, caption=caption)
+    assert picture is not None
+    picture.save(tmp_path / "importance.png")
+    check(tmp_path, search / "plots", {"history.png", "slices.png", "importance.png"})
 
 
 @pytest.mark.parametrize("name", ["history", "slices", "importance"])

@@ -84,6 +84,27 @@ def test_a_missing_or_damaged_file_is_named(directory: Path, pair: tuple[engine.
         path.write_bytes(whole)
 
 
+def test_a_value_that_is_no_choice_is_an_error(directory: Path, pair: tuple[engine.Outcome, Results]) -> None:
+    path = directory / "trials.csv"
+    whole = path.read_bytes()
+    settings = load(
+        directory,
+        changed(
+            space=SPACE,
+            rounds=[
+                PARAMS["rounds"][0],
+                {**PARAMS["rounds"][1], "vary": ["lr", "inputs", "optimizer.eps", "batch_size"]},
+            ],
+        ),
+    )
+    try:
+        path.write_bytes(whole.replace(b"standardized", b"standard"))
+        with pytest.raises(UserError, match=r"ranges\.json"):
+            results.read(settings, directory)
+    finally:
+        path.write_bytes(whole)
+
+
 def test_a_file_of_other_rounds_is_an_error(directory: Path, pair: tuple[engine.Outcome, Results]) -> None:
     one_round = load(directory, changed(space={"lr": SPACE["lr"]}, rounds=PARAMS["rounds"][:1]))
     assert len(json.loads((directory / "ranges.json").read_text())) > 1

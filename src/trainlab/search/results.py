@@ -96,9 +96,10 @@ def _trial(of_round: Round, space: Mapping[str, Dimension], row: Mapping[str, st
 def _parsed(dimension: Dimension, text: str) -> Value:
     """Return the value that was written as this text."""
     if isinstance(dimension, Choice):
-        return next(
-            value for value in dimension.values if text in (str(value), f"{value:.6g}" if _is_number(value) else "")
-        )
+        return {
+            **{f"{value:.6g}": value for value in dimension.values if _is_number(value)},
+            **{str(value): value for value in dimension.values},
+        }[text]
     return int(text) if isinstance(dimension, Integer) else float(text)
 
 
