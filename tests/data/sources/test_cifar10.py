@@ -186,6 +186,18 @@ def test_a_truncated_archive_is_an_error(
         assert f"{archive} is damaged, incomplete, or not" in refused(tmp_path)
 
 
+def test_other_files_of_an_archive_are_not_kept(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").write_bytes(b"not the official file")
+    archive = tmp_path / "more.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "other", "elsewhere/data_batch_1")  # before the official one
+        tar.add(tmp_path / "other", f"{FOLDER}/another_name")
+        tar.add(files / FOLDER, FOLDER)
+    monkeypatch.setenv(MIRROR, str(archive))
+    kept = {path.name: path.read_bytes() for path in (fetch(tmp_path) / FOLDER).iterdir()}
+    assert kept == {path.name: path.read_bytes() for path in (files / FOLDER).iterdir()}
+
+
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "cifar-10-batches-py/../../evil"])
 def test_an_archive_with_a_path_outside_of_it_is_an_error(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

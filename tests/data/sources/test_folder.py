@@ -114,6 +114,15 @@ def test_raw_files_are_unchanged(images: Path, tmp_path: Path, suffix: str) -> N
     assert len(originals) == 21
 
 
+def test_an_archive_may_list_files_without_their_directories(images: Path, tmp_path: Path) -> None:
+    path = tmp_path / "files.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in images.glob("*/*/[!.]*"):
+            archive.write(file, file.relative_to(images))
+    train, test, _ = Folder(path, 24).read(fetch(path, tmp_path))
+    assert len(train.labels) + len(test.labels) == 21
+
+
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64))
 @example(32, 32, 32)
 @example(1, 90, 8)
