@@ -31,10 +31,10 @@ from dvc.stage import run as dvc_run
 from dvc.stage.exceptions import StageCmdFailedError, StageFileDoesNotExistError, StageNotFound
 
 from trainlab.errors import UserError
-from trainlab.scale import locks
 from trainlab.scale.cluster import Cluster
 from trainlab.scale.commands import Command, end
 from trainlab.scale.retries import RETRIES, check, run_again
+from trainlab.scale.whole_files import kept_whole
 
 if TYPE_CHECKING:
     from trainlab.scale.nodes import Nodes
@@ -189,7 +189,7 @@ def reproduce(
     Ended
         After Ctrl-C or SIGTERM. What had finished by then is recorded.
     """
-    with opened(root) as repo, _alone(Path(repo.tmp_dir)), locks.kept_whole():
+    with opened(root) as repo, _alone(Path(repo.tmp_dir)), kept_whole():
         run = _Run(repo, jobs, display, force, retries)
         with explained():
             run.plan(targets)
