@@ -1,6 +1,7 @@
 """`trainlab repro` leaves what `dvc repro` leaves."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -16,12 +17,16 @@ from pages import PROJECT
 from scale.example import content, copy, environment, run
 
 pytestmark = pytest.mark.slow
-COMMAND = [
-    sys.executable, "-c",
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from trainlab.commands import main; main()",
-    str(PROJECT / "src"), "repro",
-]  # fmt: skip
-RECORDS = "import trainlab.scale.pipeline as pipeline; pipeline.RECORD = {}; "  # seconds between two writes of dvc.lock
+KILLS = 10
+
+
+def words(record: float) -> list[str]:
+    """Return the command `trainlab repro`, which writes dvc.lock again after so many seconds at the earliest."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import trainlab.scale.pipeline as pipeline;"
+        f" pipeline.RECORD = {record}; from trainlab.commands import main; main()"
+    )
+    return [sys.executable, "-c", code, str(PROJECT / "src"), "repro"]
 
 
 @pytest.fixture
@@ -37,11 +42,8 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
 
 def repro(root: Path, *arguments: str, code: int = 0, record: float = 3, **variables: str) -> str:
     """Run `trainlab repro`, which must exit with this code; return what it printed."""
-    command = [
-        word.replace("from trainlab.commands", RECORDS.format(record) + "from trainlab.commands") for word in COMMAND
-    ]
     done = subprocess.run(
-        [*command, *arguments],
+        [*words(record), *arguments],
         cwd=root,
         env={**environment(root), **variables},
         capture_output=True,
@@ -54,12 +56,12 @@ def repro(root: Path, *arguments: str, code: int = 0, record: float = 3, **varia
 
 
 def start(
-    root: Path, processes: list[subprocess.Popen[str]], *arguments: str, **variables: str
+    root: Path, processes: list[subprocess.Popen[str]], *arguments: str, record: float = 3, **variables: str
 ) -> subprocess.Popen[str]:
     """Start `trainlab repro` as a terminal would, and do not wait for it."""
     processes.append(
         subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*words(record), *arguments],
             cwd=root,
             env={**environment(root), **variables},
             stdout=subprocess.PIPE,
@@ -225,6 +227,27 @@ def test_after_a_kill_no_process_is_left_and_both_commands_continue(
     process.kill()
     process.wait()  # until then DVC takes it for alive
     assert psutil.wait_procs(children, timeout=30)[1] == []
+    if command == "dvc":
+        run(project, "dvc", "repro", "-q")
+    else:
+        repro(project)
+    assert differences(project, reproduced) == {}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", ["dvc", "trainlab"])
+def test_kills_at_random_moments_lose_nothing(
+    command: str, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    moments = random.Random(command)
+    for _ in range(KILLS):
+        # dvc.lock is written all the time.
+        process = start(project, processes, "--jobs", "3", record=0, SLEEP="0.1")
+        time.sleep(moments.uniform(1.5, 6))
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.kill()
+        process.wait()
+        assert psutil.wait_procs(children, timeout=30)[1] == []
     if command == "dvc":
         run(project, "dvc", "repro", "-q")
     else:
