@@ -217,6 +217,15 @@ def test_a_signal_ends_every_process_and_the_same_command_continues(
     assert differences(project, reproduced) == {}
 
 
+def continues(command: str, project: Path, reproduced: Path) -> None:
+    """Check that `dvc repro` or `trainlab repro` ends a run that was killed, with the bytes of one that was not."""
+    if command == "dvc":
+        run(project, "dvc", "repro", "-q")
+    else:
+        repro(project)
+    assert differences(project, reproduced) == {}
+
+
 @pytest.mark.parametrize("command", ["dvc", pytest.param("trainlab", marks=pytest.mark.faults)])
 def test_after_a_kill_no_process_is_left_and_both_commands_continue(
     command: str, project: Path, reproduced: Path, processes: list[subprocess.Popen[str]]
@@ -227,11 +236,7 @@ def test_after_a_kill_no_process_is_left_and_both_commands_continue(
     process.kill()
     process.wait()  # until then DVC takes it for alive
     assert psutil.wait_procs(children, timeout=30)[1] == []
-    if command == "dvc":
-        run(project, "dvc", "repro", "-q")
-    else:
-        repro(project)
-    assert differences(project, reproduced) == {}
+    continues(command, project, reproduced)
 
 
 @pytest.mark.faults
@@ -248,11 +253,7 @@ def test_kills_at_random_moments_lose_nothing(
         process.kill()
         process.wait()
         assert psutil.wait_procs(children, timeout=30)[1] == []
-    if command == "dvc":
-        run(project, "dvc", "repro", "-q")
-    else:
-        repro(project)
-    assert differences(project, reproduced) == {}
+    continues(command, project, reproduced)
 
 
 def test_a_second_one_says_at_once_that_the_first_is_running(
