@@ -3,7 +3,6 @@
 python stages/train.py dropout_conv
 """
 
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -65,7 +64,6 @@ def main(run: Run, data: DataDirectory = Path("data/normalized")) -> None:
         **trained.trained_on,
     }
     write_json(Path("timings") / suite / f"{run}.json", timing)
-    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""A training process from outside: its history while it runs, and Ctrl-C."""
+"""A training process from outside: its history while it runs, Ctrl-C, and more seeds."""
 
+import json
 import os
 import signal
 import subprocess
@@ -56,6 +57,13 @@ def wait_for_rows(repo: Scratch, process: Process, count: int, seconds: float = 
     return found
 
 
+def train_with_dvc(repo: Scratch, replicas: int) -> str:
+    """Train the run with this many replicas, and return what was printed."""
+    with repo.params() as params:
+        params["runs"]["baseline"] |= {"epochs": 2, "replicas": replicas}
+    return repo.dvc("repro", "--single-item", "resolve", "train@baseline").stdout
+
+
 def hidden_files(repo: Scratch) -> list[Path]:
     """Return half-written files."""
     return [path for name in ("models", "plots", "timings") for path in repo.path(name).rglob(".*-*")]
@@ -96,3 +104,21 @@ def test_after_ctrl_c_repro_continues(endless: Scratch, start: Callable[..., Pro
     endless.dvc("repro", "--single-item", "resolve", "train@baseline")
     assert set(endless.models()) == {"baseline"}
     assert len(rows(endless)) == 1
+
+
+def test_more_seeds_train_only_the_new_ones(data_repo: Scratch, tmp_path: Path) -> None:
+    data_repo.keep("baseline")
+    data_repo.path("checks").mkdir()
+    data_repo.path("checks/baseline.passed").write_text("passed\n")  # instead of the check, which takes longer
+    anew = data_repo.copy(tmp_path / "anew")
+    train_with_dvc(data_repo, 2)
+    printed = train_with_dvc(data_repo, 3)
+    assert printed.count("from a checkpoint") == 2 * 2
+    assert printed.count("images/s") == 2
+    train_with_dvc(anew, 3)
+    assert data_repo.models() == anew.models()
+    assert rows(data_repo) == rows(anew)
+    timing = json.loads(data_repo.path("timings/tricks/baseline.json").read_text())
+    assert timing["replicas"] == 3
+    assert timing["seconds"] > 0
+    assert "images/s" in data_repo.dvc("repro", "--single-item", "--force", "train@baseline").stdout

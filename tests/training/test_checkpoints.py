@@ -16,6 +16,7 @@ from training.schema_samples import choices
 from trainlab.config import RunConfig, resolve
 from trainlab.data.stored import Data
 from trainlab.errors import Stopped
+from trainlab.files import read_tensors
 from trainlab.training.checkpoints import key_of
 from trainlab.training.devices import WORKERS
 from trainlab.training.history import History
@@ -136,6 +137,34 @@ def test_a_checkpoint_of_another_configuration_or_code_is_not_used(own: dict[str
     assert first_step(config, interrupted) == (1, 1)
 
 
+@pytest.mark.parametrize("own", RUNS[:6], ids=str)
+def test_more_replicas_train_only_the_new_ones(own: dict[str, Any], tmp_path: Path) -> None:
+    few, more = (run_config(**{"model": SMALL, "replicas": number, **own}) for number in (2, 3))
+    whole, stored = result(more, tmp_path), tmp_path / "checkpoints"
+    result(few, tmp_path, checkpoints=stored)
+    steps: list[Step] = []
+    assert result(more, tmp_path, checkpoints=stored, on_step=steps.append) == whole
+    assert {step.replica for step in steps} == {2}
+    assert (steps[0].epoch, steps[0].done) == (1, 1)
+
+
+@pytest.mark.parametrize("replicas", [2, 1])
+def test_a_finished_training_that_is_started_again_trains(replicas: int, tmp_path: Path) -> None:
+    stored = tmp_path / "checkpoints"
+    whole = result(run_config(model=SMALL, replicas=2), tmp_path, checkpoints=stored)
+    config, steps = run_config(model=SMALL, replicas=replicas), list[Step]()
+    again = result(config, tmp_path, checkpoints=stored, on_step=steps.append)
+    assert (again == whole) is (replicas == 2)
+    assert len(steps) == replicas * 2 * 3  # epochs, steps per epoch
+
+
+def test_a_finished_replica_is_stored_without_the_state_of_its_optimizer(tmp_path: Path) -> None:
+    config = run_config(model=SMALL)
+    trained = train(config, data(), checkpoints=tmp_path)
+    arrays, _ = read_tensors(tmp_path / "0.safetensors")
+    assert set(arrays) == {f"net.{name}" for name in trained.weights[0]}
+
+
 def test_a_checkpoint_of_other_data_is_not_used(interrupted: Path) -> None:
     assert first_step(run_config(model=SMALL), interrupted, seed=7) == (1, 1)
 
@@ -159,8 +188,9 @@ def test_the_key_of_a_checkpoint_covers_all_of_the_data() -> None:
     keys = [key_of(run_config(), one, None, {}) for one in several]
     keys += [key_of(run_config(), whole, array, {}) for array in (outputs, outputs + 1)]
     keys += [key_of(run_config(), whole, None, {"threads": 2}), key_of(run_config(lr=0.5), whole, None, {})]
+    keys += [key_of(run_config(seed=1), whole, None, {})]
     assert len(set(keys)) == len(keys)
-    assert key_of(run_config(), data(), None, {}) == keys[0]
+    assert key_of(run_config(), data(), None, {}) == key_of(run_config(replicas=9), data(), None, {}) == keys[0]
 
 
 def test_a_checkpoint_of_another_torch_is_not_used(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

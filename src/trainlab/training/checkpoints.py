@@ -1,4 +1,7 @@
-"""Checkpoints: the state of each replica in training, from which an interrupted training resumes with the same bytes."""
+"""Checkpoints: the state of each replica, from which an interrupted training resumes with the same bytes.
+
+Those of finished replicas stay, so that a run with more replicas trains only the new ones.
+"""
 
 import hashlib
 import json
@@ -36,6 +39,13 @@ class Checkpoints:
 
     def __init__(self, directory: Path, key: str, stopping: Callable[[], bool] = lambda: False) -> None:
         self.directory, self.key, self.stopping = directory, key, stopping
+
+    def forget_finished(self, config: RunConfig) -> None:
+        """Delete the checkpoints if every replica of the run is finished: who trains it again wants to see it trained."""
+        states = [self.load(replica) for replica in range(config.replicas)]
+        if all(state and len(state["rows"]) == config.epochs for state in states):
+            for replica in range(config.replicas):
+                self._path(replica).unlink()
 
     def save(self, replica: int, state: State) -> None:
         """Store the state of a replica in place of the one before."""
@@ -75,7 +85,7 @@ class Checkpoints:
 
 
 def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, trained_on: dict[str, Any]) -> str:
-    """Return a digest of all that the state of a replica depends on.
+    """Return a digest of all that the state of a replica depends on, which is not how many others there are.
 
     Parameters
     ----------
@@ -88,7 +98,8 @@ def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, tr
     trained_on
         Device, CPU capability, threads, torch's version and precision, see :func:`trainlab.training.devices.describe`.
     """
-    known = hashlib.sha256(json.dumps([config.to_dict(), trained_on], sort_keys=True).encode())
+    settings = {name: value for name, value in config.to_dict().items() if name != "replicas"}
+    known = hashlib.sha256(json.dumps([settings, trained_on], sort_keys=True).encode())
     for part in filter(None, (data.train, data.test)):
         for array in (part.images, part.labels, np.array([part.mean, part.std]), part.mean_image):
             known.update(np.ascontiguousarray(array).data)

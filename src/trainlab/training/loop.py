@@ -97,7 +97,7 @@ def train_replica(
     number
         Number of the replica, from 0.
     checkpoints
-        Where the replica's state is stored after each epoch. Training resumes from a state that is stored there.
+        Where the replica's state is stored after each epoch, and stays. Training resumes from a state that is stored there.
     on_epoch, on_step, on_network
         As for :func:`trainlab.training.replicas.train`.
 
@@ -222,18 +222,19 @@ class Replica:
     def state(self) -> State:
         """Return all that training depends on from here on: between two epochs, or within one that was interrupted.
 
-        Tensors are on the CPU; ``rows`` are the rows of the history so far.
+        Tensors are on the CPU; ``rows`` are the rows of the history so far. A finished replica needs only its weights.
         """
         values: State = {
             "rows": [list(row.items()) for row in self.rows]
         }  # a stored mapping loses the order of its keys
-        values |= {f"random.{name}": stream.get_state() for name, stream in self._streams().items()}
         values |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
-        values |= {
-            f"optimizer.{name}.{number}": tensor
-            for name, tensors in self._state.items()
-            for number, tensor in enumerate(tensors)
-        }
+        if not self._finished:
+            values |= {f"random.{name}": stream.get_state() for name, stream in self._streams().items()}
+            values |= {
+                f"optimizer.{name}.{number}": tensor
+                for name, tensors in self._state.items()
+                for number, tensor in enumerate(tensors)
+            }
         if self._sums:
             values |= {f"sums.{name}": value for name, value in self._sums.state().items()}
             if self._statistics:
@@ -252,9 +253,11 @@ class Replica:
             If it is not a state of this run.
         """
         self.rows = [dict(row) for row in state["rows"]]
+        self.net.load_state_dict(_below("net", state))
+        if self._finished:
+            return
         for name, stream in self._streams().items():
             stream.set_state(state[f"random.{name}"])
-        self.net.load_state_dict(_below("net", state))
         for name, tensors in self._state.items():
             for number, tensor in enumerate(tensors):
                 tensor.copy_(state[f"optimizer.{name}.{number}"])
@@ -263,6 +266,10 @@ class Replica:
             self._sums.restore(sums)
         if self._statistics:
             self._statistics.restore(_below("statistics", state))
+
+    @property
+    def _finished(self) -> bool:
+        return len(self.rows) == self.config.epochs
 
     def _streams(self) -> dict[str, Generator]:
         """Return all random streams by name, torch's own included, which layers such as dropout use."""

@@ -62,8 +62,9 @@ def train(
         needs one. Replica r is trained with the scores of the teacher's replica r modulo their number.
     checkpoints
         A directory for the state of each replica after each epoch, which belongs to this run alone. Training resumes from
-        what an interrupted one with the same arguments left there, and has the same result; on SIGTERM it stores its state
-        after the current step and stops. The caller deletes the directory when the result is stored.
+        what an interrupted one with the same arguments left there, and takes the finished replicas of one with another
+        number of replicas; the result is the same. If all of its replicas are finished there, it trains all of them again.
+        On SIGTERM it stores its state after the current step and stops.
     on_epoch
         Called after each epoch with its row of the history: ``replica``, ``epoch`` (from 1), ``lr`` (of its first step),
         ``train_loss`` and ``train_accuracy`` (means over the epoch's steps, each before its update), ``test_loss`` (mean
@@ -95,6 +96,7 @@ def train(
     stored = None
     if checkpoints:
         stored = Checkpoints(checkpoints, key_of(config, data, teacher_outputs, trained_on), stop.is_set)
+        stored.forget_finished(config)
     with stop_on_sigterm(stop.set) if stored else nullcontext():
         if count > 1:
             weights = _side_by_side(config, images, count, stored, stop, on_epoch, on_step)
