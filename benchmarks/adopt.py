@@ -37,29 +37,19 @@ def main(
     root = Path(git("rev-parse", "--show-toplevel"))
     project = project.resolve()
     base = base or git("log", "-1", "--format=%H", "--", str(project / "dvc.lock"))
-    with chdir(project), Repo(str(project)) as repo, checked_out(base) as old:  # DVC runs stages from its project only
-        if any(stage.name == "resolve" for stage in repo.index.stages):  # quick, and what the others depend on
-            repo.reproduce([f"{project / 'dvc.yaml'}:resolve"], single_item=True)
-            run_resolve(repo, old / project.relative_to(root))
-        adopted, refused = [], []
-        for stage in repo.index.stages:
-            changed = [dep for dep in stage.deps if dep.exists and dep.workspace_status()]
-            problems = [problem for dep in changed for problem in other_changes(dep, root, old)]
-            if not stage.deps or not any(dep.hash_info for dep in stage.deps):
-                continue  # it has never run
-            if stage.changed_stage():
-                problems.append("its command or parameters")
-            refused += [f"{stage.addressing}: {problem}" for problem in problems]
-            if changed and not problems:
-                adopted.append((stage, changed))
-        if refused:
-            console.print(*refused, f"nothing is recorded: more than code changed since {base[:10]}", sep="\n")
-            raise typer.Exit(1)
-        with repo.lock:
-            for stage, changed in adopted:
-                adopt(stage, changed)
-                console.print(f"{stage.addressing}: {', '.join(dep.def_path for dep in changed)}")
-    console.print(f"adopted {len(adopted)} stages, whose results were computed with the code of {base[:10]}")
+    with checked_out(base) as old, chdir(project):  # DVC runs stages from its project only
+        for place in {root, project}:  # a study depends on configurations of both
+            run_resolve(place, old / place.relative_to(root))
+        with Repo(str(project)) as repo:
+            changes, refused = find_changes(repo, root, old)
+            if refused:
+                console.print(*refused, f"nothing is recorded: more than code changed since {base[:10]}", sep="\n")
+                raise typer.Exit(1)
+            with repo.lock:
+                for stage, changed in changes:
+                    adopt(stage, changed)
+                    console.print(f"{stage.addressing}: {', '.join(dep.def_path for dep in changed)}")
+    console.print(f"adopted {len(changes)} stages, whose results were computed with the code of {base[:10]}")
 
 
 def git(*arguments: str) -> str:
@@ -82,12 +72,30 @@ def checked_out(revision: str) -> Iterator[Path]:
             git("worktree", "remove", "--force", str(place))
 
 
-def run_resolve(repo: Repo, place: Path) -> None:
-    """Write the configurations of an old checkout, by its own code."""
-    [stage] = [stage for stage in repo.index.stages if stage.name == "resolve"]
-    done = subprocess.run(stage.cmd, shell=True, cwd=place, capture_output=True, text=True, check=False)
+def run_resolve(project: Path, old: Path) -> None:
+    """Write the configurations of a project and of its old checkout, each by its own code. It is quick."""
+    with chdir(project), Repo(str(project)) as repo:
+        [stage] = [stage for stage in repo.index.stages if stage.name == "resolve"]
+        repo.reproduce([f"{project / 'dvc.yaml'}:resolve"], single_item=True)
+    done = subprocess.run(stage.cmd, shell=True, cwd=old, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{stage.cmd} failed in the old checkout:\n{done.stderr}")
+
+
+def find_changes(repo: Repo, root: Path, old: Path) -> tuple[list[tuple[PipelineStage, list[Dependency]]], list[str]]:
+    """Return the stages whose code changed, with the dependencies that hold it; and, in words, what else changed."""
+    changes, refused = [], []
+    for stage in repo.index.stages:
+        changed = [dep for dep in stage.deps if dep.exists and dep.workspace_status()]
+        problems = [problem for dep in changed for problem in other_changes(dep, root, old)]
+        if not stage.deps or not any(dep.hash_info for dep in stage.deps):
+            continue  # it has never run
+        if stage.changed_stage():
+            problems.append("its command or parameters")
+        refused += [f"{stage.addressing}: {problem}" for problem in problems]
+        if changed and not problems:
+            changes.append((stage, changed))
+    return changes, refused
 
 
 def other_changes(dep: Dependency, root: Path, old: Path) -> Iterator[str]:

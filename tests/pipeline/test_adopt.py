@@ -18,8 +18,8 @@ def clone(reproduced: Scratch, tmp_path: Path) -> Scratch:
     return reproduced.clone(tmp_path / "clone")
 
 
-def adopt(repo: Scratch) -> Result:
-    return repo.run("python", str(PROJECT / "benchmarks/adopt.py"), check=False, timeout=600)
+def adopt(repo: Scratch, *arguments: str) -> Result:
+    return repo.run("python", str(PROJECT / "benchmarks/adopt.py"), *arguments, check=False, timeout=600)
 
 
 def test_a_refactoring_is_adopted_without_models(clone: Scratch) -> None:
@@ -38,6 +38,21 @@ def test_a_refactoring_is_adopted_without_models(clone: Scratch) -> None:
     assert before != clone.path("dvc.lock").read_text()
     assert clone.git("worktree", "list").stdout.count("\n") == 1
     assert not any(clone.path(f"models/{run}.safetensors").exists() for run in RUNS)
+
+
+def test_a_study_depends_on_configurations_of_the_main_pipeline(clone: Scratch) -> None:
+    reads = {"cmd": "echo > probed", "deps": ["../configs/tricks"], "outs": ["probed"]}
+    pipeline = yaml.safe_load(clone.path("studies/dvc.yaml").read_text())
+    stages = {"resolve": pipeline["stages"]["resolve"], "probe": reads}
+    clone.path("studies/dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    clone.dvc("repro", "--single-item", "resolve")
+    clone.dvc("--cd", "studies", "repro")
+    clone.commit("One more stage")
+    clone.edit("src/trainlab/schedules.py", OLD, NEW)
+    done = adopt(clone, "studies")
+    assert done.code == 0, done.stdout + done.stderr
+    assert "probe: ../configs/tricks" in done.stdout
+    assert "adopted 1 stages" in done.stdout
 
 
 @pytest.mark.parametrize(
