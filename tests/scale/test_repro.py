@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,6 +136,22 @@ def test_targets_are_those_of_dvc(project: Path, empty: Path, tmp_path: Path) ->
     repro(project, "part@b", "sub/dvc.yaml:inner", "--jobs", "2")
     assert differences(project, theirs) == {}
     assert "missing" in repro(project, "missing", code=1)
+
+
+def test_a_missing_file_of_another_project_is_named_with_the_command_that_makes_it(
+    project: Path, tmp_path: Path
+) -> None:
+    other = project / "other"
+    other.mkdir()
+    run(other, "dvc", "init", "-q", "--subdir")
+    reads = "stages: {outer: {cmd: cp ../data/a.txt copied, deps: [../data/a.txt], outs: [copied]}}\n"
+    (other / "dvc.yaml").write_text(reads)
+    printed = repro(other, code=1)
+    assert printed == "trainlab: outer needs ../data/a.txt, which is missing: `dvc --cd .. repro prepare` makes it\n"
+    run(other, *shlex.split(re.findall("`(.+)`", printed)[0]))
+    assert "1 ran" in repro(other)
+    (other / "dvc.yaml").write_text(reads.replace("../data/a.txt", "../nowhere/x.txt"))
+    assert repro(other, code=1) == "trainlab: outer needs ../nowhere/x.txt, which is missing\n"
 
 
 def test_results_come_from_the_run_cache(reproduced: Path, tmp_path: Path) -> None:

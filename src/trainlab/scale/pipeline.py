@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -247,6 +247,38 @@ def tasks_of(repo: Repo, targets: Sequence[str], logs: Path = Path()) -> list[Ta
     return list(tasks.values())
 
 
+def check_inputs(root: Path, stages: Iterable[Stage]) -> None:
+    """Look for the files of other projects, which no stage of this one makes.
+
+    Parameters
+    ----------
+    root
+        Directory of the DVC project.
+    stages
+        What is to run.
+
+    Raises
+    ------
+    UserError
+        If one is missing; it says which command makes it.
+    """
+    for stage in stages:
+        for path in [] if stage.frozen else [Path(dep.fs_path) for dep in stage.deps if dep.protocol == "local"]:
+            if path.is_relative_to(root) or path.exists():
+                continue
+            raise UserError(f"{stage.addressing} needs {os.path.relpath(path)}, which is missing{_maker(path)}")
+
+
+def _maker(path: Path) -> str:
+    """Return the command that makes a file of another project, in words, if there is one."""
+    with suppress(NotDvcRepoError), Repo(str(next(place for place in path.parents if place.is_dir()))) as repo:
+        for stage in repo.index.stages:
+            if any(path.is_relative_to(out.fs_path) for out in stage.outs if out.protocol == "local"):
+                place, name = os.path.relpath(Path(stage.path).parent), getattr(stage, "name", Path(stage.path).name)
+                return f": `dvc --cd {place} repro {name}` makes it"
+    return ""
+
+
 class _Run:
     def __init__(self, repo: Repo, jobs: int, display: Display, force: bool, retries: int) -> None:
         self.tasks: list[Task] = []
@@ -265,6 +297,7 @@ class _Run:
             old.unlink()
         with self._turns:
             self.tasks = tasks_of(self._repo, targets, logs)
+            check_inputs(Path(self._repo.root_dir), [task.stage for task in self.tasks])
             for task in self.tasks:
                 if task.stage.cmd and not task.stage.frozen:
                     _ignore(task.stage.outs)  # in DVC's order, and not in the order in which stages end
