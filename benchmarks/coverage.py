@@ -33,6 +33,7 @@ ACCURACY, DIFFERENCE, CLASSES = 0.73, 0.02, 10
 EASE, EASE_FOR_RUN, NOISE = 4.0, 0.2, 1.0  # variances
 METHODS = ("ours", "Satterthwaite", "images only", "seeds only")
 SEEDS = (2, 3, 6, 10)
+LOOKS = (3, 6, 9, 12)  # seeds, where more are added until a difference shows
 Values = NDArray[np.float64]  # one per repetition
 
 
@@ -55,6 +56,7 @@ SETTINGS = [
     *(Setting(spread, seeds, 2_000) for spread in SPREADS for seeds in SEEDS),
     *(Setting(spread, seeds, 10_000) for spread in ((0.003, 0.003), (0.0, 0.01)) for seeds in SEEDS),
 ]
+LOOKED_AT = [Setting((spread, spread), LOOKS[-1], 10_000) for spread in (0.0, 0.003, 0.01)]
 BOOTSTRAPPED = [Setting(spread, seeds, 2_000) for spread in SPREADS[1:] for seeds in SEEDS]
 
 
@@ -84,7 +86,7 @@ def main(
     bootstrap: Annotated[int, typer.Option(min=2, help="Repetitions per row of the table of the bootstrap.")] = 400,
     write: Annotated[bool, typer.Option("--write", help="Write the tables into docs/statistics.md.")] = False,
 ) -> None:
-    """Measure coverage, width and error rates of three methods, and the coverage of the bootstrap of macro-F1."""
+    """Measure coverage, width and error rates of the methods, of added seeds, and of the bootstrap of macro-F1."""
     began = time.perf_counter()
     with_difference, without = [], []
     for setting in SETTINGS:
@@ -93,11 +95,14 @@ def main(
         errors = compare(setting, 0.0, repetitions)
         without.append([*setting.cells(), *(r.below(level) for r in errors for level in (0.05, 0.01))])
         print(*with_difference[-1], "|", *without[-1][3:], f"| {time.perf_counter() - began:.0f} s", flush=True)
-    resampled = []
+    added, resampled = [], []
+    for setting in LOOKED_AT:
+        added.append([*setting.cells(), *looked_at(setting, repetitions)])
+        print(*added[-1], f"| {time.perf_counter() - began:.0f} s", flush=True)
     for setting in BOOTSTRAPPED:
         resampled.append([*setting.cells(), *bootstrapped(setting, bootstrap)])
         print(*resampled[-1], f"| {time.perf_counter() - began:.0f} s", flush=True)
-    text = report(with_difference, without, resampled, repetitions, bootstrap)
+    text = report(with_difference, without, added, resampled, repetitions, bootstrap)
     print(text)
     if write:
         write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), text))
@@ -158,6 +163,22 @@ def simulate(setting: Setting, difference: float, rng: np.random.Generator) -> N
     return correct
 
 
+def looked_at(setting: Setting, repetitions: int) -> list[str]:
+    """Return in percent how often a difference is found that does not exist.
+
+    In this order: with all seeds and one test; with a test at each of the LOOKS, where the first p-value below 0.05 decides; and
+    the same with a level that is divided by the number of tests.
+    """
+    rng = np.random.default_rng(repetitions)
+    p_values = np.empty((len(LOOKS), repetitions))
+    for repetition in range(repetitions):
+        a, b = simulate(setting, 0.0, rng)
+        p_values[:, repetition] = [accuracy_difference(a[:seeds], b[:seeds]).p_value for seeds in LOOKS]
+    smallest = p_values.min(axis=0)
+    found = p_values[-1] < 0.05, smallest < 0.05, smallest < 0.05 / len(LOOKS)
+    return [f"{100 * np.mean(which):.1f}" for which in found]
+
+
 def bootstrapped(setting: Setting, repetitions: int) -> list[str]:
     """Return coverage and width of the bootstrap interval of macro-F1.
 
@@ -178,12 +199,14 @@ def bootstrapped(setting: Setting, repetitions: int) -> list[str]:
 def report(
     with_difference: list[list[str]],
     without: list[list[str]],
+    added: list[list[str]],
     resampled: list[list[str]],
     repetitions: int,
     bootstrap: int,
 ) -> str:
     """Return the tables as Markdown."""
     sizes = ["std", "seeds", "images"]
+    looks = f"{', '.join(map(str, LOOKS[:-1]))} and {LOOKS[-1]} seeds"
     half = 100 * 1.96 * (0.95 * 0.05 / repetitions) ** 0.5
     return "\n".join(
         [
@@ -200,6 +223,10 @@ def report(
             "No true difference: share of p-values below 0.05 and 0.01, in %.",
             "",
             *table([*sizes, *(f"{method}: < {level}" for method in METHODS for level in (0.05, 0.01))], without),
+            "",
+            "No true difference, and more seeds until one shows: share of comparisons that find one, in %.",
+            "",
+            *table([*sizes, "one test at the end", f"tests at {looks}", f"the same, p < 0.05 / {len(LOOKS)}"], added),
             "",
             f"Bootstrap interval of macro-F1, true difference of {100 * DIFFERENCE:g} points, 400 resamples.",
             "",
