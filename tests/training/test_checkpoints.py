@@ -17,7 +17,7 @@ from trainlab.config import RunConfig, resolve
 from trainlab.data.stored import Data
 from trainlab.errors import Stopped
 from trainlab.files import read_tensors
-from trainlab.training.checkpoints import key_of
+from trainlab.training.checkpoints import keys_of
 from trainlab.training.devices import WORKERS
 from trainlab.training.history import History
 from trainlab.training.loop import Row, Step
@@ -106,6 +106,12 @@ def test_a_student_resumes(tmp_path: Path) -> None:
     seen: list[Step] = []
     assert result(config, tmp_path, teacher_outputs=outputs, checkpoints=stored, on_step=seen.append) == whole
     assert (seen[0].epoch, seen[0].done) == (2, 3)
+    more = np.concatenate([outputs, outputs[:1] + 1])  # a third replica of the teacher, and of the student
+    three = config.model_copy(update={"replicas": 3})
+    whole = result(three, tmp_path, teacher_outputs=more)
+    seen.clear()
+    assert result(three, tmp_path, teacher_outputs=more, checkpoints=stored, on_step=seen.append) == whole
+    assert {step.replica for step in seen} == {2}
     other = outputs + 1  # another teacher
     seen.clear()
     train(config, data(), teacher_outputs=other, checkpoints=stored, on_step=seen.append)
@@ -185,12 +191,12 @@ def test_the_key_of_a_checkpoint_covers_all_of_the_data() -> None:
     several = [whole, *(Data(one, test) for one in changed), Data(train, replace(test, labels=test.labels[::-1]))]
     several += [Data(train, None)]
     outputs = np.zeros((1, 2, 4), np.float32)
-    keys = [key_of(run_config(), one, None, {}) for one in several]
-    keys += [key_of(run_config(), whole, array, {}) for array in (outputs, outputs + 1)]
-    keys += [key_of(run_config(), whole, None, {"threads": 2}), key_of(run_config(lr=0.5), whole, None, {})]
-    keys += [key_of(run_config(seed=1), whole, None, {})]
-    assert len(set(keys)) == len(keys)
-    assert key_of(run_config(), data(), None, {}) == key_of(run_config(replicas=9), data(), None, {}) == keys[0]
+    keys = [keys_of(run_config(), one, None, {}) for one in several]
+    keys += [keys_of(run_config(), whole, array, {}) for array in (outputs, outputs + 1)]
+    keys += [keys_of(run_config(), whole, None, {"threads": 2}), keys_of(run_config(lr=0.5), whole, None, {})]
+    keys += [keys_of(run_config(seed=1), whole, None, {})]
+    assert len({key for found in keys for key in found}) == len(keys)
+    assert keys_of(run_config(), data(), None, {}) == keys_of(run_config(replicas=9), data(), None, {}) == keys[0]
 
 
 def test_a_checkpoint_of_another_torch_is_not_used(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

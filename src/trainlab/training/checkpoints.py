@@ -31,14 +31,15 @@ class Checkpoints:
     ----------
     directory
         Where they are, which must belong to this run alone.
-    key
-        What the states depend on, see :func:`key_of`. A checkpoint with another key is never used.
+    keys
+        What the states depend on, see :func:`keys_of`; replica r has key r modulo their number. A checkpoint with another
+        key is never used.
     stopping
         Whether training was asked to stop; it is asked after each step.
     """
 
-    def __init__(self, directory: Path, key: str, stopping: Callable[[], bool] = lambda: False) -> None:
-        self.directory, self.key, self.stopping = directory, key, stopping
+    def __init__(self, directory: Path, keys: list[str], stopping: Callable[[], bool] = lambda: False) -> None:
+        self.directory, self.keys, self.stopping = directory, keys, stopping
 
     def forget_finished(self, config: RunConfig) -> None:
         """Delete the checkpoints if every replica of the run is finished: who trains it again wants to see it trained."""
@@ -51,7 +52,7 @@ class Checkpoints:
         """Store the state of a replica in place of the one before."""
         tensors = {name: value.contiguous().numpy() for name, value in state.items() if isinstance(value, Tensor)}
         values = {name: value for name, value in state.items() if name not in tensors}
-        record = {"key": self.key, "values": values}
+        record = {"key": self._key(replica), "values": values}
         write_tensors(self._path(replica), tensors, {**record, "digest": digest(tensors, record)})
 
     def load(self, replica: int) -> State | None:
@@ -62,7 +63,7 @@ class Checkpoints:
         path = self._path(replica)
         try:
             arrays, record = read_tensors(path)
-            if record["key"] != self.key:
+            if record["key"] != self._key(replica):
                 return None
             if record["digest"] != digest(arrays, record):
                 raise ValueError("its content changed after it was written")
@@ -80,12 +81,17 @@ class Checkpoints:
             )
             return None
 
+    def _key(self, replica: int) -> str:
+        return self.keys[replica % len(self.keys)]
+
     def _path(self, replica: int) -> Path:
         return self.directory / f"{replica}.safetensors"
 
 
-def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, trained_on: dict[str, Any]) -> str:
-    """Return a digest of all that the state of a replica depends on, which is not how many others there are.
+def keys_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, trained_on: dict[str, Any]) -> list[str]:
+    """Return a digest of all that the state of a replica depends on, for each replica of the teacher if there is one.
+
+    How many replicas there are is no part of it.
 
     Parameters
     ----------
@@ -94,7 +100,7 @@ def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, tr
     data
         Its images.
     teacher_outputs
-        What it learns from besides labels, if anything.
+        What it learns from besides labels, if anything: ``[replicas of the teacher, images, classes]``.
     trained_on
         Device, CPU capability, threads, torch's version and precision, see :func:`trainlab.training.devices.describe`.
     """
@@ -104,9 +110,12 @@ def key_of(config: RunConfig, data: Data, teacher_outputs: np.ndarray | None, tr
         for array in (part.images, part.labels, np.array([part.mean, part.std]), part.mean_image):
             known.update(np.ascontiguousarray(array).data)
         known.update(json.dumps(part.classes).encode())
-    if teacher_outputs is not None:
-        known.update(np.ascontiguousarray(teacher_outputs).data)
-    return known.hexdigest()
+    if teacher_outputs is None:
+        return [known.hexdigest()]
+    keys = [known.copy() for _ in teacher_outputs]
+    for key, outputs in zip(keys, teacher_outputs, strict=True):
+        key.update(np.ascontiguousarray(outputs).data)
+    return [key.hexdigest() for key in keys]
 
 
 @contextmanager

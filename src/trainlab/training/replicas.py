@@ -24,7 +24,7 @@ from trainlab.data.stored import Data
 from trainlab.errors import UserError
 from trainlab.models.base import Network
 from trainlab.training import devices, memory
-from trainlab.training.checkpoints import Checkpoints, key_of, stop_on_sigterm
+from trainlab.training.checkpoints import Checkpoints, keys_of, stop_on_sigterm
 from trainlab.training.loop import Images, Row, Step, images_on, train_replica
 from trainlab.training.model_file import TrainedModel, Weights
 
@@ -95,7 +95,7 @@ def train(
     stop = get_context("loky").Event() if count > 1 else threading.Event()
     stored = None
     if checkpoints:
-        stored = Checkpoints(checkpoints, key_of(config, data, teacher_outputs, trained_on), stop.is_set)
+        stored = Checkpoints(checkpoints, keys_of(config, data, teacher_outputs, trained_on), stop.is_set)
         stored.forget_finished(config)
     with stop_on_sigterm(stop.set) if stored else nullcontext():
         if count > 1:
@@ -121,7 +121,7 @@ def _side_by_side(
         file = Path(directory) / "run"
         joblib.dump((config, images), file)  # mapped into the memory of each process: the images are there once
         messages = get_context("loky").SimpleQueue()
-        stored = (checkpoints.directory, checkpoints.key) if checkpoints else None
+        stored = (checkpoints.directory, checkpoints.keys) if checkpoints else None
         arguments = (file, messages, os.getpid(), stored, stop, bool(on_epoch), bool(on_step))
         pool = loky.ProcessPoolExecutor(count, initializer=_start, initargs=arguments)  # starts none yet
         try:
@@ -180,7 +180,7 @@ class _Worker:
     parent
         Number of the process that started this one.
     checkpoints
-        Their directory and their key, if there are any.
+        Their directory and their keys, if there are any.
     stop
         The event that tells all processes to store their state and stop.
     sends_rows, sends_steps
@@ -192,7 +192,7 @@ class _Worker:
         file: Path,
         messages: Any,
         parent: int,
-        checkpoints: tuple[Path, str] | None,
+        checkpoints: tuple[Path, list[str]] | None,
         stop: Any,
         sends_rows: bool,
         sends_steps: bool,
