@@ -43,7 +43,7 @@ class Checkpoints:
 
     def forget_finished(self, config: RunConfig) -> None:
         """Delete the checkpoints if every replica of the run is finished: who trains it again wants to see it trained."""
-        states = [self.load(replica) for replica in range(config.replicas)]
+        states = (self.load(replica) for replica in range(config.replicas))  # one after the other: each may be large
         if all(state and len(state["rows"]) == config.epochs for state in states):
             for replica in range(config.replicas):
                 self._path(replica).unlink()
