@@ -30,7 +30,7 @@ check: $(SETUP)  ## check params.yaml
 
 # In a copy, so that the committed results stay as they are.
 DEMO := .work/demo
-demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits), in three minutes
+demo: check  ## run the whole pipeline on data that needs no download (scikit-learn's digits), in two minutes
 	@rm -rf $(DEMO) && demo/prepare $(DEMO)
 	@cd $(DEMO) && trainlab repro
 	@cd $(DEMO) && echo && python stages/compare.py tricks
