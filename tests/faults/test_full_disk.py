@@ -72,7 +72,9 @@ def remove(root: Path, names: list[str]) -> None:
 def small_disk(reproduced: Scratch, tmp_path: Path, mount: Mount) -> Scratch:
     """Return a copy of the reproduced repository on a file system of its own."""
     mount(tmp_path / "disk", 200)
-    return reproduced.copy(tmp_path / "disk/repo")
+    repo = reproduced.copy(tmp_path / "disk/repo")
+    shutil.rmtree(repo.path(".work"))  # checkpoints: room that a stage must not find
+    return repo
 
 
 def run(repo: Scratch, stage: str) -> Result:

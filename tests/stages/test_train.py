@@ -54,6 +54,7 @@ def test_train_writes_model_history_and_timing_and_reports_emulated_bfloat16(pro
     assert note.startswith("small: this CPU has no bfloat16 instructions, so bfloat16 is emulated and slow")
     assert len(done.stdout.splitlines()) == 2  # epochs
     assert written(project) == {
+        ".work/checkpoints/tricks/small/0.safetensors",
         "models/small.safetensors",
         "plots/history/tricks/small.csv",
         "timings/tricks/small.json",
