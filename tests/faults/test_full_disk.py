@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_each_output_whole_or_away(stage: str, kept: bool, sm
             assert count > 0
             return
         assert_full(done)
-        assert found == whole if kept else found.items() < whole.items()
+        assert found == whole if kept else found.items() <= whole.items()  # those that were written before
     raise AssertionError(f"{stage} fails with {LEVELS[-1]} pages")
 
 
