@@ -1,5 +1,6 @@
 """`trainlab repro` leaves what `dvc repro` leaves."""
 
+import io
 import os
 import random
 import re
@@ -9,13 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import psutil
 import pytest
 
 from pages import PROJECT
 from scale.example import content, copy, environment, run
+from trainlab.commands import main
+from trainlab.scale import pipeline
 
 pytestmark = pytest.mark.slow
 KILLS = 10
@@ -42,18 +47,26 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def repro(root: Path, *arguments: str, code: int = 0, record: float = 3, **variables: str) -> str:
-    """Run `trainlab repro`, which must exit with this code; return what it printed."""
-    done = subprocess.run(
-        [*words(record), *arguments],
-        cwd=root,
-        env={**environment(root), **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    """Run `trainlab repro` in this process, where it must exit with this code; return what it printed."""
+    given = {**environment(root), **variables}
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed), catch_warnings():
+        simplefilter("ignore")  # DVC's own, which are errors in tests
+        patch.chdir(root)
+        for name in os.environ.keys() - given.keys():
+            patch.delenv(name)
+        for name, value in given.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["trainlab", "repro", *arguments])
+        patch.setattr(pipeline, "RECORD", record)
+        try:
+            main()
+        except SystemExit as ended:
+            assert (ended.code or 0) == code, printed.getvalue()
+        else:
+            assert code == 0, printed.getvalue()
+    assert "Traceback" not in printed.getvalue()
+    return printed.getvalue()
 
 
 def start(
