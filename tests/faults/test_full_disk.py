@@ -9,6 +9,8 @@ import pytest
 
 from faults.conftest import Mount
 from pipeline.scratch import Result, Scratch
+from scale import example
+from scale.test_repro import repro
 
 PAGE = os.sysconf("SC_PAGE_SIZE")  # a file in memory uses whole pages
 LEVELS = (0, 1, 2, 3, 4, 5, 8, 32, 128, 512)  # pages left; until the stage succeeds
@@ -156,6 +158,50 @@ def test_dvc_continues_after_its_own_directory_was_full(
     assert objects
     for path in objects:
         assert path.parent.name + path.name == hashlib.md5(path.read_bytes()).hexdigest()  # none was cut
+
+
+FILLS = """
+stages:
+  one: {cmd: "cp raw.csv one.txt  # COMMENT", deps: [raw.csv], outs: [one.txt]}
+  two: {cmd: python fill.py && cp raw.csv two.txt, deps: [raw.csv], outs: [{two.txt: {cache: false}}]}
+"""
+FILL = """
+import os
+if os.path.exists("../fills"):
+    file = open("../.ballast", "wb")
+    space = os.statvfs(file.fileno())
+    os.posix_fallocate(file.fileno(), 0, (space.f_bavail - 1) * space.f_bsize)
+"""
+
+
+@pytest.mark.slow
+def test_trainlab_repro_keeps_dvc_lock_when_the_disk_is_full(tmp_path: Path, mount: Mount) -> None:
+    """The stage fills the disk but for the page of its output, and DVC's cache is elsewhere: dvc.lock finds no room."""
+    mount(tmp_path / "disk", 5)
+    root = example.create(tmp_path / "disk/project")
+    example.run(root, "dvc", "config", "cache.dir", str(tmp_path / "cache"))
+    for place in (root / ".dvc/tmp", root.parent / "site"):
+        mount(place, 5)
+    (root / "dvc.yaml").write_text(FILLS.replace("COMMENT", "x" * (PAGE - 400)))
+    (root / "fill.py").write_text(FILL)
+    repro(root, "one")
+    before = (root / "dvc.lock").read_bytes()
+    assert len(before) < PAGE  # and more with another stage: DVC alone would write half of it
+
+    (tmp_path / "disk/fills").touch()
+    assert "trainlab: the disk is full" in repro(root, code=1)
+    assert (root / "two.txt").read_bytes() == (root / "raw.csv").read_bytes()
+    assert (root / "dvc.lock").read_bytes() == before
+    assert half_written(root) == []
+
+    (tmp_path / "disk/fills").unlink()
+    (tmp_path / "disk/.ballast").unlink()
+    repro(root)
+    ours = (root / "dvc.lock").read_bytes()
+    assert len(ours) > PAGE
+    (root / "dvc.lock").unlink()
+    example.run(root, "dvc", "repro", "-q")
+    assert (root / "dvc.lock").read_bytes() == ours
 
 
 @pytest.mark.slow
