@@ -64,7 +64,8 @@ class Snapshots:
             "GIT_OBJECT_DIRECTORY": str(objects),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(theirs),
         }
-        self.base = self.take([])
+        self._base_tree = self._tree([])
+        self.base = self._commit(self._base_tree, self.head)
 
     def take(self, ignored: Sequence[str]) -> str:
         """Return a commit of what is in the workspace now.
@@ -74,11 +75,9 @@ class Snapshots:
         ignored
             Paths, relative to the root, to take although Git ignores them.
         """
-        self._git("add", "-A")
-        if ignored:
-            self._git("add", "-f", "--", *ignored)
-        tree = self._git("write-tree").decode().strip()
-        return self._git("commit-tree", tree, "-p", self.head, "-m", "workspace").decode().strip()
+        tree = self._tree(ignored)
+        # Its parent is the first commit, so that a pack of it leaves out what that one has.
+        return self.base if tree == self._base_tree else self._commit(tree, self.base)
 
     def pack(self, commit: str | None = None) -> bytes:
         """Return a Git pack: of HEAD and the first commit, without history, or of what another commit has in addition."""
@@ -86,6 +85,15 @@ class Snapshots:
         listed = self._git("rev-list", "--objects", *words).decode().splitlines()
         names = "".join(f"{line.split()[0]}\n" for line in listed)
         return self._git("pack-objects", "--stdout", "-q", data=names.encode())
+
+    def _tree(self, ignored: Sequence[str]) -> str:
+        self._git("add", "-A")
+        if ignored:
+            self._git("add", "-f", "--", *ignored)
+        return self._git("write-tree").decode().strip()
+
+    def _commit(self, tree: str, parent: str) -> str:
+        return self._git("commit-tree", tree, "-p", parent, "-m", "workspace").decode().strip()
 
     def _git(self, *arguments: str, data: bytes | None = None) -> bytes:
         return git(*arguments, cwd=self._root, environment=self._environment, data=data)
