@@ -1,6 +1,7 @@
 """``trainlab compare`` on runs at Git revisions, in a scratch repository."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,16 @@ def test_two_revisions_in_markdown(call: Call) -> None:
         "",
         "Unchanged: `better`.",
     ]
+
+
+@pytest.mark.usefixtures("repo")
+def test_two_revisions_in_a_terminal(call: Call) -> None:
+    lines = call("compare", "first", "HEAD").out.splitlines()
+    markdown = call("compare", "first", "HEAD", "--markdown").out.splitlines()
+    for cells in (markdown[0], markdown[2]):
+        words = [cell.strip() for cell in cells.strip("|").split("|")]
+        assert re.compile(" +".join(map(re.escape, words))).search("\n".join(lines))
+    assert lines[-2:] == [markdown[4], markdown[6]]
 
 
 @pytest.mark.usefixtures("repo")
