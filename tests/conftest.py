@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +25,11 @@ settings.load_profile("same")
 # Before torch is imported: two worker processes of pytest-xdist with two threads each, which spin while they wait, take the
 # cores from each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# DVC, Git and SQLite wait for the disk after each small file; a file system in memory has nothing to wait for.
+MEMORY, ROOM = Path("/dev/shm"), 1 << 30  # all tests together need an eighth of it
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # Replicas in this process, where a test can replace functions; tests of several processes set another number.
 os.environ["TRAINLAB_WORKERS"] = "1"

@@ -1,7 +1,6 @@
 """The trials of a search on a Ray cluster of two nodes."""
 
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,14 +35,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory where SQLite need not wait for a disk."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as directory:
-        yield Path(directory)
-
-
 def create(root: Path, content: dict[str, Any], images: int = 48) -> Path:
     """Make a project with the images of a search."""
     train, test = dataset(count=images, size=20), data().test
@@ -68,19 +59,19 @@ def outputs(project: Path, storage: Path) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_the_outcome_is_that_of_a_serial_search(name: str, cluster: Cluster, storage: Path, tmp_path: Path) -> None:
+def test_the_outcome_is_that_of_a_serial_search(name: str, cluster: Cluster, tmp_path: Path) -> None:
     project = create(tmp_path / "project", CONTENTS[name])
-    cluster.run(*SEARCH, cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
-    *ours, trained = outputs(project, storage / "ours.db")
-    *serial, count = outputs(project, storage / "serial.db")
+    cluster.run(*SEARCH, cwd=project, SEARCH_TRIALS=str(tmp_path / "ours.db"))
+    *ours, trained = outputs(project, tmp_path / "ours.db")
+    *serial, count = outputs(project, tmp_path / "serial.db")
     assert ours == serial
     assert trained == 0
     assert count > 0
 
 
-def test_a_trial_whose_node_dies_runs_again(cluster: Cluster, storage: Path, tmp_path: Path) -> None:
+def test_a_trial_whose_node_dies_runs_again(cluster: Cluster, tmp_path: Path) -> None:
     project = create(tmp_path / "project", LONG, images=20_000)
-    process = cluster.driver(*SEARCH, "--jobs", "4", cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
+    process = cluster.driver(*SEARCH, "--jobs", "4", cwd=project, SEARCH_TRIALS=str(tmp_path / "ours.db"))
     try:
         busy(cluster, process, "worker")
         cluster.nodes["worker"].raylet().kill()
@@ -91,25 +82,25 @@ def test_a_trial_whose_node_dies_runs_again(cluster: Cluster, storage: Path, tmp
         cluster.start("worker")
     assert process.returncode == 0, printed
     assert "failed" not in printed
-    *ours, trained = outputs(project, storage / "ours.db")
+    *ours, trained = outputs(project, tmp_path / "ours.db")
     assert trained == 0
-    assert ours == list(outputs(project, storage / "serial.db")[:3])
+    assert ours == list(outputs(project, tmp_path / "serial.db")[:3])
 
 
-def test_a_search_whose_driver_is_killed_resumes(cluster: Cluster, storage: Path, tmp_path: Path) -> None:
+def test_a_search_whose_driver_is_killed_resumes(cluster: Cluster, tmp_path: Path) -> None:
     project = create(tmp_path / "project", LONG, images=20_000)
     for _ in range(
         2
     ):  # as often as would fail a trial that kills its own process; some trials are left the second time
-        process = cluster.driver(*SEARCH, "--jobs", "2", cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
+        process = cluster.driver(*SEARCH, "--jobs", "2", cwd=project, SEARCH_TRIALS=str(tmp_path / "ours.db"))
         try:
             busy(cluster, process, "head", "worker")
         finally:
             kill(process)
         idle(cluster)  # otherwise the next one would seem to train before it does
-    printed = cluster.run(*SEARCH, cwd=project, SEARCH_TRIALS=str(storage / "ours.db"))
+    printed = cluster.run(*SEARCH, cwd=project, SEARCH_TRIALS=str(tmp_path / "ours.db"))
     assert "failed" not in printed
-    assert outputs(project, storage / "ours.db")[:3] == outputs(project, storage / "serial.db")[:3]
+    assert outputs(project, tmp_path / "ours.db")[:3] == outputs(project, tmp_path / "serial.db")[:3]
 
 
 def test_mistakes_are_one_line(cluster: Cluster, tmp_path: Path) -> None:

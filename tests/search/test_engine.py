@@ -1,9 +1,8 @@
 """The search: rounds, moves, interruption and resumption, and the single use of the test images."""
 
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -55,18 +54,16 @@ def cached_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def find(tmp_path: Path) -> Iterator[Find]:
+def find(tmp_path: Path) -> Find:
     """Return a function that runs a search; trials are kept from one call to the next."""
-    memory = Path("/dev/shm")  # where SQLite need not wait for a disk
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as trials:
 
-        def run(
-            content: dict[str, Any], images: Data | None = None, storage: str = "trials.db", said: Said | None = None
-        ) -> tuple[engine.Outcome, Said]:
-            said = said or Said()
-            return engine.run(load(tmp_path, content), images or data(), Path(trials) / storage, said), said
+    def run(
+        content: dict[str, Any], images: Data | None = None, storage: str = "trials.db", said: Said | None = None
+    ) -> tuple[engine.Outcome, Said]:
+        said = said or Said()
+        return engine.run(load(tmp_path, content), images or data(), tmp_path / storage, said), said
 
-        yield run
+    return run
 
 
 @pytest.fixture
@@ -289,7 +286,7 @@ def test_a_trial_that_was_trained_elsewhere_did_not_kill_this_process(find: Find
     for _ in range(3):
         with pytest.raises(Stopped):
             engine.run(load(tmp_path, content), data(), tmp_path / "trials.db", Said(), Gone(data()))
-    resumed, _ = find(content, storage=str(tmp_path / "trials.db"))
+    resumed, _ = find(content, storage="trials.db")
     assert outputs(resumed) == outputs(find(content, storage="whole.db")[0])
 
 
@@ -422,7 +419,7 @@ def test_two_searches_do_not_share_a_file(find: Find, monkeypatch: pytest.Monkey
         return str(error.value)
 
     monkeypatch.setattr(engine, "train", another)
-    find({**one_round(trials=1), "moves": 0}, storage=str(tmp_path / "trials.db"))
+    find({**one_round(trials=1), "moves": 0}, storage="trials.db")
     assert all(f"another search uses {tmp_path / 'trials.db'}" in problem for problem in problems)
     assert problems
 
@@ -430,7 +427,7 @@ def test_two_searches_do_not_share_a_file(find: Find, monkeypatch: pytest.Monkey
 def test_a_damaged_file_is_one_line(find: Find, tmp_path: Path) -> None:
     (tmp_path / "trials.db").write_text("this is no database" * 100)
     with pytest.raises(UserError, match=r"trials\.db cannot be used \(file is not a database\).*delete it"):
-        find(one_round(), storage=str(tmp_path / "trials.db"))
+        find(one_round(), storage="trials.db")
 
 
 @pytest.mark.parametrize(
