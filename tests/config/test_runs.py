@@ -67,8 +67,7 @@ class TestProjectParams:
             assert (run.optimizer.name, run.optimizer.weight_decay, run.lr) == ("adam", 0, 1e-3)
             assert (run.schedule.name, run.seed, run.subset, run.validation) == ("constant", 0, 0, 0)
             assert (run.augmentation, run.regularizers) == ([], [])
-            seeds = {"softmax_cross_entropy": 6, "policy_gradient": 4, "value_function": 3}.get(name, 5)
-            assert (run.replicas, run.precision) == (seeds, "bfloat16")
+            assert (run.replicas, run.precision) == (6, "bfloat16")
             assert run.teacher == ("softmax_cross_entropy" if name == "teacher_student" else "")
 
     def test_only_two_runs_inherit_the_rate(self) -> None:
