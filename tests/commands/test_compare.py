@@ -87,7 +87,10 @@ def test_the_answer_in_words_and_the_numbers_of_both_runs(call: Call) -> None:
     assert rows["plain"][:3] == ["3", "61.00", "1.00"]
     assert rows["difference"][0] == "+29.0"
     assert rows["95 % interval"][0] in lines[0]
-    assert re.match(r"p < 0.0001\. \d+ seeds per run would show a difference of 10 points with 80 % power\.", lines[-1])
+    assert re.match(
+        r"p < 0.0001 for this comparison alone\. \d+ seeds per run would show a difference of 10 points with 80 % power\.",
+        lines[-1],
+    )
 
 
 @pytest.mark.usefixtures("project")
@@ -133,7 +136,7 @@ def test_markdown_is_a_table_for_github(project: Path, call: Call) -> None:
     assert {len(row) for row in rows} == {7}
     assert rows[0][1:4] == ["3", "90.00", "1.00"]
     assert rows[2][2] == "+29.0"
-    assert note.startswith("p < 0.0001. ")
+    assert note.startswith("p < 0.0001 for this comparison alone. ")
 
 
 @pytest.mark.usefixtures("project")

@@ -4,7 +4,8 @@ import json
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +14,63 @@ from trainlab.errors import UserError
 from trainlab.evaluation import effects
 from trainlab.evaluation.answers import in_points, interval_in_points
 from trainlab.evaluation.effects import Effect
-from trainlab.evaluation.metrics import Metrics, Predictions, evaluate
+from trainlab.evaluation.metrics import Predictions, evaluate
 from trainlab.evaluation.statistics import seeds_needed
 
 WIDE = 1000  # columns
 HEADER = ["", "seeds", "accuracy, %", "std", "macro-F1, %", "loss", "ECE, %"]  # expected calibration error
+
+
+class Scores(NamedTuple):
+    """What the table shows of a run: means over its replicas.
+
+    Parameters
+    ----------
+    name
+        Of the run.
+    seeds, images
+        Number of replicas, and of test images.
+    accuracy, accuracy_std, f1_macro, calibration_error
+        Fractions; the standard deviation over the replicas is None for one.
+    loss
+        In nats.
+    """
+
+    name: str
+    seeds: int
+    images: int
+    accuracy: float
+    accuracy_std: float | None
+    f1_macro: float
+    loss: float
+    calibration_error: float
+
+    @classmethod
+    def of(cls, name: str, predictions: Predictions) -> "Scores":
+        """Return the scores of predictions."""
+        metrics = evaluate(predictions.scores, predictions.labels, predictions.classes)
+        return cls(
+            name,
+            metrics.replicas,
+            int(metrics.support.sum()),
+            float(metrics.accuracy.mean()),
+            float(metrics.accuracy.std(ddof=1)) if metrics.replicas > 1 else None,
+            float(metrics.f1_macro.mean()),
+            float(metrics.loss.mean()),
+            float(metrics.calibration_error.mean()),
+        )
+
+    def cells(self) -> list[str]:
+        """Return its row of the table below :data:`HEADER`."""
+        return [
+            self.name,
+            str(self.seeds),
+            f"{100 * self.accuracy:.2f}",
+            "-" if self.accuracy_std is None else f"{100 * self.accuracy_std:.2f}",
+            f"{100 * self.f1_macro:.2f}",
+            f"{self.loss:.4f}",
+            f"{100 * self.calibration_error:.2f}",
+        ]
 
 
 @dataclass(frozen=True)
@@ -26,9 +79,7 @@ class Answer:
 
     Parameters
     ----------
-    run, against
-        The names of both.
-    metrics
+    scores
         Of both.
     margin
         Difference of two accuracies that matters, a fraction.
@@ -36,21 +87,25 @@ class Answer:
         The difference; None if the predictions are identical.
     seeds
         How many seeds per run would show a difference of the margin with 80 % power; None if no number would, or if it
-        is unknown because a run has a single seed.
+        is unknown because a run has a single seed, or the answer is from tables.
+    tables
+        The files that the answer is from, if it is not from predictions.
+    p_suite
+        The p-value by Holm's method for all comparisons of the suite, if the tables have it.
     """
 
-    run: str
-    against: str
-    metrics: tuple[Metrics, Metrics]
+    scores: tuple[Scores, Scores]
     margin: float
     effect: Effect | None
     seeds: int | None
+    tables: tuple[Path, ...] = ()
+    p_suite: float | None = None
 
     @property
     def sentence(self) -> str:
         """The answer in words."""
         if self.effect is None:
-            return f"`{self.run}` and `{self.against}` have identical predictions."
+            return f"`{self.scores[0].name}` and `{self.scores[1].name}` have identical predictions."
         return f"{self.effect.sentence()}."
 
     @property
@@ -59,10 +114,14 @@ class Answer:
         if self.effect is None:
             return ""
         p, points = self.effect.difference.p_value, f"{100 * self.margin:g} point{'s' * (self.margin != 0.01)}"
-        p_value = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+        p_value = f"{_p(p)} for this comparison alone"
+        if self.p_suite is not None:
+            p_value += f", {_p(self.p_suite)} by Holm's method for all comparisons of the suite"
+        if self.tables:
+            return f"{p_value}. From {', '.join(map(str, self.tables))}: the predictions are not here."
         if self.seeds is not None:
             return f"{p_value}. {self.seeds} seeds per run would show a difference of {points} with 80 % power."
-        if min(of_run.replicas for of_run in self.metrics) == 1:
+        if min(of_run.seeds for of_run in self.scores) == 1:
             why = "One seed has no spread: train both runs with `replicas: 2` or more to see what other seeds change."
         else:
             why = f"With these test images, no number of seeds would show a difference of {points} with 80 % power."
@@ -70,7 +129,7 @@ class Answer:
 
     def rows(self) -> list[list[str]]:
         """Return the cells of the table below :data:`HEADER`: a row per run, the difference, and its interval."""
-        rows = [_row(name, of_run) for name, of_run in zip((self.run, self.against), self.metrics, strict=True)]
+        rows = [of_run.cells() for of_run in self.scores]
         if self.effect is None:
             return rows
         difference = self.effect.difference
@@ -78,7 +137,15 @@ class Answer:
         return [
             *rows,
             ["difference", "", in_points(accuracy[0]), "", in_points(f1[0]), "", ""],
-            ["95 % interval", "", interval_in_points(*accuracy[1:]), "", interval_in_points(*f1[1:]), "", ""],
+            [
+                "95 % interval",
+                "",
+                interval_in_points(*accuracy[1:]),
+                "",
+                "" if math.isnan(f1[1]) else interval_in_points(*f1[1:]),
+                "",
+                "",
+            ],
         ]
 
     def show(self) -> None:
@@ -111,9 +178,9 @@ class Answer:
             "answer": self.sentence,
             "verdict": effect.verdict if effect else "identical predictions",
             "margin": self.margin,
-            "run": _summary(self.run, self.metrics[0]),
-            "against": _summary(self.against, self.metrics[1]),
-            "images": int(self.metrics[0].support.sum()),
+            "run": _summary(self.scores[0]),
+            "against": _summary(self.scores[1]),
+            "images": self.scores[0].images,
             "accuracy": None,
             "f1_macro": None,
             "seeds_needed": self.seeds,
@@ -127,7 +194,8 @@ class Answer:
                 "p_value": difference.p_value,
                 "df": difference.df if math.isfinite(difference.df) else None,  # JSON has no infinity
             }
-            content["f1_macro"] = dict(zip(("effect", "low", "high"), effect.f1, strict=True))
+            numbers = (None if math.isnan(number) else number for number in effect.f1)
+            content["f1_macro"] = dict(zip(("effect", "low", "high"), numbers, strict=True))
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -149,40 +217,18 @@ def compare(a: Source, b: Source, margin: float) -> Answer:
     if (a.revision, a.path.resolve()) == (b.revision, b.path.resolve()):
         raise UserError(f"{a.name} and {b.name} are the same file of predictions: name two different ones")
     mine, other = a.load(), b.load()
-    metrics = _metrics(mine), _metrics(other)
+    scores = Scores.of(a.name, mine), Scores.of(b.name, other)
     if np.array_equal(mine.scores, other.scores):
-        return Answer(a.name, b.name, metrics, margin, effect=None, seeds=None)
+        return Answer(scores, margin, effect=None, seeds=None)
     effect = effects.compare(a.name, mine, b.name, other, margin)
     several = min(len(mine.scores), len(other.scores)) > 1
     seeds = seeds_needed(effects.correct(mine), effects.correct(other), margin) if several else None
-    return Answer(a.name, b.name, metrics, margin, effect, seeds)
+    return Answer(scores, margin, effect, seeds)
 
 
-def _metrics(predictions: Predictions) -> Metrics:
-    return evaluate(predictions.scores, predictions.labels, predictions.classes)
+def _p(value: float) -> str:
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
-def _row(name: str, metrics: Metrics) -> list[str]:
-    several = metrics.replicas > 1
-    return [
-        name,
-        str(metrics.replicas),
-        f"{100 * metrics.accuracy.mean():.2f}",
-        f"{100 * metrics.accuracy.std(ddof=1):.2f}" if several else "-",
-        f"{100 * metrics.f1_macro.mean():.2f}",
-        f"{metrics.loss.mean():.4f}",
-        f"{100 * metrics.calibration_error.mean():.2f}",
-    ]
-
-
-def _summary(name: str, metrics: Metrics) -> dict[str, Any]:
-    several = metrics.replicas > 1
-    return {
-        "name": name,
-        "seeds": metrics.replicas,
-        "accuracy": float(metrics.accuracy.mean()),
-        "accuracy_std": float(metrics.accuracy.std(ddof=1)) if several else None,
-        "f1_macro": float(metrics.f1_macro.mean()),
-        "loss": float(metrics.loss.mean()),
-        "calibration_error": float(metrics.calibration_error.mean()),
-    }
+def _summary(scores: Scores) -> dict[str, Any]:
+    return {name: value for name, value in scores._asdict().items() if name != "images"}

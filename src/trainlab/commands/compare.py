@@ -32,7 +32,8 @@ def compare(
 
     For two revisions, such as main HEAD: every run whose predictions differ, that at the second minus that at the first.
 
-    Needs the predictions of both runs: `dvc pull` gets those that were pushed, and the stage `evaluate` writes them.
+    Uses the predictions of both runs: `dvc pull` gets those that were pushed, and the stage `evaluate` writes them. Without
+    them, two runs of a suite are compared by its tables in metrics/, which are in Git.
     """
     if markdown and as_json:
         raise typer.BadParameter("choose one of them.", param_hint="--markdown, --json")
@@ -41,11 +42,13 @@ def compare(
             f"{margin} is not between 0 and 1, such as 0.01 for one percentage point.", param_hint="--margin"
         )
 
-    from trainlab.commands import answer, revisions, sources
+    from trainlab.commands import answer, committed, revisions, sources
 
     answered: answer.Answer | revisions.Changes
     if against is not None and sources.are_revisions(name, against):
         answered = revisions.compare(name, against, margin)
+    elif by_tables := committed.compare(name, against, margin):
+        answered = by_tables
     else:
         a = sources.find(name)
         b = sources.find(against) if against is not None else sources.compared_with(a)

@@ -1,5 +1,6 @@
 """The names of runs: for the shell's completion, and for the model file that a run has."""
 
+import csv
 from pathlib import Path
 
 from trainlab.config.names import NAME
@@ -13,10 +14,21 @@ def configurations() -> list[Path]:
     return [path for path in Path("configs").glob("*/[a-z]*.yaml") if path.parent.name != "checks"]
 
 
+def in_tables() -> dict[str, list[str]]:
+    """Return the suites of each run that a table in metrics/ has; these tables are in Git."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(Path("metrics").glob("*.csv")):
+        if NAME.fullmatch(path.stem):  # not SUITE-pairs.csv
+            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+                for row in csv.DictReader(file):
+                    found.setdefault(row.get("run", ""), []).append(path.stem)
+    return found
+
+
 def complete(incomplete: str) -> list[str]:
-    """Return the runs with a configuration, a model or predictions whose names start like this."""
-    found = [*configurations(), *Path("models").glob(f"*{SUFFIX}"), *Path("predictions").glob(f"*/*{SUFFIX}")]
-    return sorted({path.stem for path in found if path.stem.startswith(incomplete)})
+    """Return the runs with a configuration, a model, predictions or results whose names start like this."""
+    files = [*configurations(), *Path("models").glob(f"*{SUFFIX}"), *Path("predictions").glob(f"*/*{SUFFIX}")]
+    return sorted(name for name in {*in_tables(), *(path.stem for path in files)} if name.startswith(incomplete))
 
 
 def model_file(run: str) -> Path:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainlab.commands.runs import SUFFIX, configurations
+from trainlab.commands.runs import SUFFIX, configurations, in_tables
 from trainlab.config.names import NAME
 from trainlab.errors import UserError
 from trainlab.evaluation.comparison import read_suite
@@ -137,7 +137,8 @@ class Stored(NamedTuple):
 
 def are_revisions(*names: str) -> bool:
     """Return whether all arguments name Git revisions, and none of them a run of the working tree or a file."""
-    runs = {path.stem for path in (*Path("configs").glob("*/*.yaml"), *Path("predictions").glob(f"*/*{SUFFIX}"))}
+    files = (*Path("configs").glob("*/*.yaml"), *Path("predictions").glob(f"*/*{SUFFIX}"))
+    runs = {*in_tables(), *(path.stem for path in files)}
     return all(":" not in name and not name.endswith(SUFFIX) and name not in runs for name in names) and all(
         map(_is_revision, names)
     )
