@@ -114,6 +114,6 @@ def test_a_repository_without_a_commit_is_refused(tmp_path: Path) -> None:
         Snapshots(tmp_path, tmp_path / "own")
 
 
-def test_an_error_of_git_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"git rev-parse failed in .*: fatal: not a git repository"):
-        git("rev-parse", "HEAD", cwd=tmp_path)
+def test_an_error_of_git_is_named(root: Path) -> None:
+    with pytest.raises(UserError, match=r"git cat-file failed in .*: fatal: Not a valid object name nothing"):
+        git("cat-file", "-e", "nothing", cwd=root)
