@@ -6,14 +6,13 @@ from typing import Any
 import pandas as pd
 
 from trainlab.commands.answer import Answer, Scores
-from trainlab.commands.runs import SUFFIX, in_tables
+from trainlab.commands.runs import in_tables, predictions
 from trainlab.evaluation import effects
 from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.statistics import Difference
 from trainlab.evaluation.tables import read_csv
 
 SCORES = ["run", "replicas", "accuracy", "accuracy_std", "f1_macro", "loss", "calibration_error", "test_images"]
-F1 = ["f1_effect", "f1_low", "f1_high"]
 
 
 def compare(run: str, against: str | None, margin: float | None) -> Answer | None:
@@ -36,7 +35,8 @@ def compare(run: str, against: str | None, margin: float | None) -> Answer | Non
     UserError
         If a table is damaged.
     """
-    for suite in [] if _predictions(run, against) else in_tables().get(run, []):
+    scored = {path.stem for path in predictions()}
+    for suite in [] if {run, against} & scored else in_tables().get(run, []):
         paths = [Path("metrics", f"{suite}{name}.csv") for name in ("", "-comparisons", "-pairs")]
         if not all(path.is_file() for path in paths):
             continue
@@ -47,7 +47,7 @@ def compare(run: str, against: str | None, margin: float | None) -> Answer | Non
         own = compared[compared["run"] == run]
         other = against or (own["against"].item() if len(own) == 1 else "")
         pair = pairs[pairs["run"].isin((run, other)) & pairs["against"].isin((run, other))]
-        if run == other or len(pair) != 1 or _predictions(other):
+        if run == other or len(pair) != 1 or other in scored:
             continue
         both = _scores(scores, run), _scores(scores, other)
         limit = float(compared["margin"].iloc[0]) if margin is None else margin
@@ -56,10 +56,6 @@ def compare(run: str, against: str | None, margin: float | None) -> Answer | Non
         effect = _effect(pair.iloc[0], both, limit, direct)
         return Answer(both, limit, effect, seeds=None, tables=tuple(paths), p_suite=p_suite)
     return None
-
-
-def _predictions(*runs: str | None) -> bool:
-    return any(path.stem in runs for path in Path("predictions").glob(f"*/*{SUFFIX}"))
 
 
 def _scores(table: pd.DataFrame, run: str) -> Scores:
@@ -94,7 +90,8 @@ def _effect(pair: Any, scores: tuple[Scores, Scores], margin: float, direct: pd.
     sign = 1 if pair["run"] == a.name else -1
     low, high = sorted((sign * pair["low"], sign * pair["high"]))
     f1, df = (a.f1_macro - b.f1_macro, float("nan"), float("nan")), float("nan")
-    for _, row in direct.iterrows():
+    if len(direct):
+        row = direct.iloc[0]
         f1, df = (row["f1_effect"], row["f1_low"], row["f1_high"]), row["df"]
     difference = Difference(sign * pair["effect"], low, high, pair["p_value"], df, a.seeds, b.seeds, a.images)
     return Effect(a.name, b.name, difference, f1, difference.p_value, margin)

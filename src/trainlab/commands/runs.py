@@ -14,6 +14,11 @@ def configurations() -> list[Path]:
     return [path for path in Path("configs").glob("*/[a-z]*.yaml") if path.parent.name != "checks"]
 
 
+def predictions() -> list[Path]:
+    """Return the files of the predictions of all runs."""
+    return list(Path("predictions").glob(f"*/*{SUFFIX}"))
+
+
 def in_tables() -> dict[str, list[str]]:
     """Return the suites of each run that a table in metrics/ has; these tables are in Git."""
     found: dict[str, list[str]] = {}
@@ -27,7 +32,7 @@ def in_tables() -> dict[str, list[str]]:
 
 def complete(incomplete: str) -> list[str]:
     """Return the runs with a configuration, a model, predictions or results whose names start like this."""
-    files = [*configurations(), *Path("models").glob(f"*{SUFFIX}"), *Path("predictions").glob(f"*/*{SUFFIX}")]
+    files = [*configurations(), *Path("models").glob(f"*{SUFFIX}"), *predictions()]
     return sorted(name for name in {*in_tables(), *(path.stem for path in files)} if name.startswith(incomplete))
 
 

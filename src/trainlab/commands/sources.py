@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainlab.commands.runs import SUFFIX, configurations, in_tables
+from trainlab.commands.runs import SUFFIX, configurations, in_tables, predictions
 from trainlab.config.names import NAME
 from trainlab.errors import UserError
 from trainlab.evaluation.comparison import read_suite
@@ -137,7 +137,7 @@ class Stored(NamedTuple):
 
 def are_revisions(*names: str) -> bool:
     """Return whether all arguments name Git revisions, and none of them a run of the working tree or a file."""
-    files = (*Path("configs").glob("*/*.yaml"), *Path("predictions").glob(f"*/*{SUFFIX}"))
+    files = (*Path("configs").glob("*/*.yaml"), *predictions())
     runs = {*in_tables(), *(path.stem for path in files)}
     return all(":" not in name and not name.endswith(SUFFIX) and name not in runs for name in names) and all(
         map(_is_revision, names)
@@ -170,15 +170,14 @@ def runs_at(revision: str) -> dict[str, Stored]:
 
 
 def _in_workspace(run: str) -> Source:
-    configs = configurations()
-    predictions = list(Path("predictions").glob(f"*/*{SUFFIX}"))
-    for files in (configs, predictions):  # a run that changed its suite has old predictions in another one
+    configs, scored = configurations(), predictions()
+    for files in (configs, scored):  # a run that changed its suite has old predictions in another one
         if suites := sorted(path.parent.name for path in files if path.stem == run):
             break
     else:
-        where = "configs/ and predictions/" if configs or predictions else "this directory"
+        where = "configs/ and predictions/" if configs or scored else "this directory"
         step = "`dvc repro resolve` writes the runs of params.yaml, `dvc pull` gets committed results"
-        raise UserError(f"no run {run!r} in {where}{_suggest(run, [*configs, *predictions])}; {step}")
+        raise UserError(f"no run {run!r} in {where}{_suggest(run, [*configs, *scored])}; {step}")
     path = Path("predictions", suites[0], run + SUFFIX)
     if len(suites) > 1:
         raise UserError(f"the suites {' and '.join(suites)} have a run {run}: name its file, such as {path}")
