@@ -12,6 +12,7 @@ import pytest
 from commands.console import Call
 from pipeline.scratch import Scratch
 from trainlab.evaluation.metrics import Predictions
+from trainlab.evaluation.predicted_classes import PredictedClasses
 
 pytestmark = pytest.mark.slow
 
@@ -152,6 +153,74 @@ def test_what_is_not_in_the_cache_comes_from_the_default_remote(repo: Path, call
     assert refused(call, "second:plain", "first:plain") == (
         "second:plain: predictions/tricks/plain.safetensors is neither in the cache nor in the default remote: "
         "`dvc fetch --all-commits --remote NAME` gets it from another remote; else run `dvc repro` in a checkout of second"
+    )
+
+
+def keep(repo: Path, message: str) -> None:
+    """Commit the predicted classes of the predictions in the working tree."""
+    for path in (repo / "predictions/tricks").glob("*.safetensors"):
+        PredictedClasses.of(path).save(repo / f"predicted_classes/tricks/{path.name}")
+    scratch = Scratch(repo)
+    scratch.commit(message)
+    scratch.git("tag", message)
+
+
+@pytest.fixture
+def kept(repo: Path) -> Path:
+    """Return a repository whose last two revisions have predicted classes in Git; no cache and no remote has anything."""
+    scratch = Scratch(repo)
+    (repo / ".gitignore").write_text("/predictions\n")
+    scratch.dvc("checkout", "predictions/tricks/plain.safetensors", "predictions/tricks/better.safetensors")
+    keep(repo, "kept")
+    make(repo, "plain", 0.8)
+    scratch.dvc("repro", "evaluate@plain")
+    keep(repo, "changed")
+    shutil.rmtree(repo / "predictions")
+    shutil.rmtree(repo / ".dvc/cache")
+    (repo / ".dvc/config.local").write_text("['remote \"s\"']\n    url = /nowhere\n")
+    return repo
+
+
+@pytest.mark.usefixtures("kept")
+def test_revisions_are_compared_by_the_classes_in_git(call: Call) -> None:
+    [change] = differences(call, "kept", "changed")["changed"]
+    assert (change["run"], change["before"], change["after"]) == ("plain", 0.7, 0.8)
+    assert accuracies(call, "changed:plain", "kept:plain") == (0.8, 0.7)
+    assert accuracies(call, "changed:plain", "kept:predicted_classes/tricks/better.safetensors") == (0.8, 0.9)
+    assert refused(call, "changed:plain", "first:plain").startswith(
+        "first:plain: predictions/tricks/plain.safetensors is neither in the cache nor in the default remote: "
+    )
+
+
+def test_nothing_is_fetched_if_git_has_the_classes(kept: Path, call: Call) -> None:
+    (kept / ".dvc/config.local").unlink()
+    Scratch(kept).dvc("checkout", "--allow-missing", "--force", check=False)
+    differences(call, "kept", "changed")
+    assert not list((kept / ".dvc/cache").rglob("*.safetensors"))
+    assert not list((kept / ".dvc/cache/files").glob("md5/*"))
+
+
+def test_classes_of_other_predictions_are_not_used(kept: Path, call: Call) -> None:
+    """A commit of new predictions with the old classes beside them."""
+    (kept / "predictions/tricks").mkdir(parents=True)
+    make(kept, "plain", 0.5)
+    Scratch(kept).dvc("repro", "evaluate@plain")
+    Scratch(kept).commit("forgotten")
+    assert accuracies(call, "HEAD:plain", "changed:plain") == (0.5, 0.8)
+    [change] = differences(call, "changed", "HEAD")["changed"]
+    assert change["after"] == 0.5
+    shutil.rmtree(kept / ".dvc/cache")
+    assert refused(call, "HEAD:plain", "changed:plain").startswith(
+        "HEAD:plain: predictions/tricks/plain.safetensors is neither"
+    )
+    assert refused(call, "changed", "HEAD").startswith("HEAD:plain: predictions/tricks/plain.safetensors is neither")
+
+
+def test_a_damaged_file_of_classes_at_a_revision_is_reported(kept: Path, call: Call) -> None:
+    (kept / "predicted_classes/tricks/plain.safetensors").write_text("no tensors")
+    Scratch(kept).commit("damaged")
+    assert refused(call, "HEAD:plain", "changed:plain").startswith(
+        "HEAD:plain: predicted_classes/tricks/plain.safetensors does not contain predictions, or is damaged: name another"
     )
 
 

@@ -34,9 +34,13 @@ STAGES = {
         *[f"plots/{name}/tricks.csv" for name in ("curves", "effects", "f1", "logs")],
     ],
     "draw": ["plots/pictures/tricks"],
+    "predicted_classes": ["predicted_classes/tricks"],
     "report": ["report/index.html"],
 }
-ARGUMENTS = {"check": RUN, "train": RUN, "evaluate": RUN, "compare": "tricks", "draw": "tricks"}
+ARGUMENTS = {
+    **dict.fromkeys(("check", "train", "evaluate"), RUN),
+    **dict.fromkeys(("compare", "draw", "predicted_classes"), "tricks"),
+}
 
 
 class Ballast:

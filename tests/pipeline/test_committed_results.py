@@ -12,7 +12,7 @@ from pipeline.scratch import PROJECT, Scratch
 from trainlab import config
 
 RESULTS = (
-    *("train", "distill", "evaluate", "evaluate_student", "compare", "draw", "report"),
+    *("train", "distill", "evaluate", "evaluate_student", "compare", "draw", "predicted_classes", "report"),
     *("measure", "draw_measure", "compute", "draw_compute", "search"),
 )
 

@@ -70,6 +70,30 @@ def test_a_clone_pulls_and_has_nothing_to_do(shared: Scratch, tmp_path: Path) ->
     assert clone.changed_files() == []
 
 
+def test_a_new_run_is_compared_with_what_git_has(repo: Scratch, tmp_path: Path) -> None:
+    """In a clone without a remote: only the new run is trained."""
+    clone = repo.clone(tmp_path / "clone")
+    clone.mirror = repo.mirror
+    clone.dvc("remote", "modify", "--local", "storage", "url", str(tmp_path / "nowhere"))
+    with clone.params() as params:
+        params["runs"]["mine"] = {**params["runs"]["norm_inputs"], "seed": 7, "against": "norm_inputs"}
+    assert clone.dvc("repro", "evaluate@mine").ran("train") == {"mine"}
+    answer = clone.run("trainlab", "compare", "mine").stdout
+    assert "`norm_inputs`" in answer.splitlines()[0]
+    assert "Of `norm_inputs`, Git has the predicted classes: " in answer
+    accuracies = {row["run"]: 100 * float(row["accuracy"]) for row in repo.table("metrics/tricks.csv")}
+    [row] = [line.split() for line in answer.splitlines() if line.split()[:1] == ["norm_inputs"]]
+    assert float(row[2]) == pytest.approx(accuracies["norm_inputs"], abs=0.01)
+
+    # With another number of epochs for all runs, the committed results are no fair comparison.
+    with clone.params() as params:
+        params["suites"]["tricks"]["epochs"] += 1
+    clone.dvc("repro", "evaluate@mine")
+    refused = clone.run("trainlab", "compare", "mine", check=False)
+    assert refused.code == 1
+    assert "norm_inputs.safetensors was trained with other parameters or code" in refused.stderr
+
+
 def test_an_experiment_is_shared_and_applied_without_training(changed_repo: Scratch, tmp_path: Path) -> None:
     server = Scratch(tmp_path / "server.git")
     changed_repo.git("init", "--quiet", "--bare", "--initial-branch", "main", str(server.root))

@@ -15,6 +15,7 @@ from trainlab.evaluation import effects
 from trainlab.evaluation.answers import in_points, interval_in_points
 from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.metrics import Predictions, evaluate
+from trainlab.evaluation.predicted_classes import PredictedClasses
 from trainlab.evaluation.statistics import seeds_needed
 
 WIDE = 1000  # columns
@@ -33,7 +34,7 @@ class Scores(NamedTuple):
     accuracy, accuracy_std, f1_macro, calibration_error
         Fractions; the standard deviation over the replicas is None for one.
     loss
-        In nats.
+        In nats; None, like the calibration error, if only the predicted classes are known.
     """
 
     name: str
@@ -42,13 +43,17 @@ class Scores(NamedTuple):
     accuracy: float
     accuracy_std: float | None
     f1_macro: float
-    loss: float
-    calibration_error: float
+    loss: float | None
+    calibration_error: float | None
 
     @classmethod
-    def of(cls, name: str, predictions: Predictions) -> "Scores":
+    def of(cls, name: str, predictions: Predictions | PredictedClasses) -> "Scores":
         """Return the scores of predictions."""
-        metrics = evaluate(predictions.scores, predictions.labels, predictions.classes)
+        if scored := isinstance(predictions, Predictions):
+            scores = predictions.scores
+        else:
+            scores = np.eye(len(predictions.classes), dtype=np.float32)[predictions.predicted]
+        metrics = evaluate(scores, predictions.labels, predictions.classes)
         return cls(
             name,
             metrics.replicas,
@@ -56,8 +61,8 @@ class Scores(NamedTuple):
             float(metrics.accuracy.mean()),
             float(metrics.accuracy.std(ddof=1)) if metrics.replicas > 1 else None,
             float(metrics.f1_macro.mean()),
-            float(metrics.loss.mean()),
-            float(metrics.calibration_error.mean()),
+            float(metrics.loss.mean()) if scored else None,
+            float(metrics.calibration_error.mean()) if scored else None,
         )
 
     def cells(self) -> list[str]:
@@ -68,8 +73,8 @@ class Scores(NamedTuple):
             f"{100 * self.accuracy:.2f}",
             "-" if self.accuracy_std is None else f"{100 * self.accuracy_std:.2f}",
             f"{100 * self.f1_macro:.2f}",
-            f"{self.loss:.4f}",
-            f"{100 * self.calibration_error:.2f}",
+            "-" if self.loss is None else f"{self.loss:.4f}",
+            "-" if self.calibration_error is None else f"{100 * self.calibration_error:.2f}",
         ]
 
 
@@ -119,6 +124,8 @@ class Answer:
             p_value += f", {_p(self.p_suite)} by Holm's method for all comparisons of the suite"
         if self.tables:
             return f"{p_value}. From {', '.join(map(str, self.tables))}: the predictions are not here."
+        if without := [f"`{of_run.name}`" for of_run in self.scores if of_run.loss is None]:
+            p_value += f". Of {' and '.join(without)}, Git has the predicted classes: loss and ECE need the predictions"
         if self.seeds is not None:
             return f"{p_value}. {self.seeds} seeds per run would show a difference of {points} with 80 % power."
         if min(of_run.seeds for of_run in self.scores) == 1:
@@ -218,10 +225,10 @@ def compare(a: Source, b: Source, margin: float) -> Answer:
         raise UserError(f"{a.name} and {b.name} are the same file of predictions: name two different ones")
     mine, other = a.load(), b.load()
     scores = Scores.of(a.name, mine), Scores.of(b.name, other)
-    if np.array_equal(mine.scores, other.scores):
+    if np.array_equal(mine.labels, other.labels) and np.array_equal(mine.predicted, other.predicted):
         return Answer(scores, margin, effect=None, seeds=None)
     effect = effects.compare(a.name, mine, b.name, other, margin)
-    several = min(len(mine.scores), len(other.scores)) > 1
+    several = min(len(mine.predicted), len(other.predicted)) > 1
     seeds = seeds_needed(effects.correct(mine), effects.correct(other), margin) if several else None
     return Answer(scores, margin, effect, seeds)
 

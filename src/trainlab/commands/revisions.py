@@ -174,7 +174,7 @@ def compare(before: str, after: str, margin: float | None) -> Changes:
 
 
 def _change(run: str, old: Source, new: Source, margin: float | None) -> Change:
-    before, after = old.load(), new.load()
+    before, after = old.load_classes(), new.load_classes()
     limit = sources.margin(new) if margin is None else margin
     effect = effects.compare(new.name, after, old.name, before, limit)
     accuracies = (float(np.mean(effects.correct(before))), float(np.mean(effects.correct(after))))

@@ -1,20 +1,25 @@
 """Predictions that a command's argument names: of a run, of a run at a Git revision, or a file."""
 
+import hashlib
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from trainlab.commands.runs import SUFFIX, configurations, in_tables, predictions
+from trainlab.config import reading
 from trainlab.config.names import NAME
 from trainlab.errors import UserError
+from trainlab.evaluation import predicted_classes
 from trainlab.evaluation.comparison import read_suite
 from trainlab.evaluation.metrics import Predictions
+from trainlab.evaluation.predicted_classes import PredictedClasses
 
 MARGIN = 0.01  # of predictions that are of no suite
+Loaded = TypeVar("Loaded", bound=Predictions | PredictedClasses)
 
 
 @dataclass(frozen=True)
@@ -38,30 +43,71 @@ class Source:
     suite: str = ""
     revision: str = ""
 
-    def load(self) -> Predictions:
-        """Read the predictions.
+    def load(self) -> Predictions | PredictedClasses:
+        """Read the predictions, without scores if only Git has them.
 
         Raises
         ------
         UserError
-            If the file is missing or damaged.
+            If the file is missing or damaged, or what Git has is of another configuration or code.
         """
         if self.revision:
             return self._load_from_revision()
-        if not self.path.is_file():
-            if self.suite:
-                step = f"run `dvc pull {self.path}` if they were pushed, else `dvc repro {self.path}`"
-            else:
-                step = "name an existing file, or a run of params.yaml"
-            raise UserError(f"{self.path} is missing: {step}")
-        return Predictions.load(self.path)
+        if self.path.is_file():
+            return predicted_classes.load(self.path)
+        if self.suite and (kept := in_git(self.path)).is_file():
+            return self._of_present_configuration(kept)
+        if self.suite:
+            step = f"run `dvc pull {self.path}` if they were pushed, else `dvc repro {self.path}`"
+        else:
+            step = "name an existing file, or a run of params.yaml"
+        raise UserError(f"{self.path} is missing: {step}")
 
-    def _load_from_revision(self) -> Predictions:
+    def load_classes(self) -> Predictions | PredictedClasses:
+        """Read the predictions, without scores if Git has them: nothing is fetched then.
+
+        Raises
+        ------
+        UserError
+            As in :meth:`load`.
+        """
+        return (self._kept_at_revision() if self.revision else None) or self.load()
+
+    def _of_present_configuration(self, path: Path) -> PredictedClasses:
+        """Return the predicted classes that Git has if they are of the run's present configuration, else raise a UserError."""
+        kept = PredictedClasses.load(path)
+        configuration = Path("configs") / self.suite / f"{self.name}.yaml"
+        stages = reading.load(Path("dvc.lock"), "restore it with `git checkout dvc.lock`").get("stages") or {}
+        stage = stages.get(f"evaluate@{self.name}") or stages.get(f"evaluate_student@{self.name}") or {}
+        recorded = {entry["path"]: entry.get("md5") for entry in (*stage.get("deps", ()), *stage.get("outs", ()))}
+        present = {self.path: kept.checksum}
+        if configuration.is_file():  # else nothing was resolved: params.yaml is as it was
+            present[configuration] = hashlib.md5(configuration.read_bytes(), usedforsecurity=False).hexdigest()
+        if any(recorded.get(file.as_posix()) != checksum for file, checksum in present.items()):
+            raise UserError(
+                f"{path} was trained with other parameters or code than {self.name} has now: `dvc repro {self.path}` trains"
+                f" it again; name the file to compare with it anyway"
+            )
+        return kept
+
+    def _kept_at_revision(self) -> PredictedClasses | None:
+        """Return the predicted classes that Git has at the revision, or None if it has none of these predictions."""
+        files = _files(self.revision)
+        if not self.suite or not files.exists(path := in_git(self.path).as_posix()):
+            return None
+        kept = self._read(path, files.read_bytes(path), PredictedClasses.load, "name another revision")
+        return kept if kept.checksum == files.info(self.path.as_posix()).get("md5") else None
+
+    def _load_from_revision(self) -> Predictions | PredictedClasses:
         files, path = _files(self.revision), self.path.as_posix()
         try:
             content = files.read_bytes(path)
-        except FileNotFoundError as error:
-            if not (files.exists(path) and files.info(path).get("md5")):
+        except Exception as error:  # each kind of remote has its own: botocore's NoCredentialsError, say
+            if kept := self._kept_at_revision():
+                return kept
+            if not isinstance(error, FileNotFoundError):
+                step = f"cannot be read ({_line(error)}): check it with `dvc fetch`"
+            elif not (files.exists(path) and files.info(path).get("md5")):
                 step = "is not in dvc.lock there: name a revision whose results are committed"
             else:
                 step = (
@@ -69,19 +115,22 @@ class Source:
                     f"from another remote; else run `dvc repro` in a checkout of {self.revision}"
                 )
             raise UserError(f"{self.name}: {path} {step}") from error
-        except Exception as error:  # each kind of remote has its own: botocore's NoCredentialsError, say
-            raise UserError(
-                f"{self.name}: {path} cannot be read ({_line(error)}): check it with `dvc fetch`"
-            ) from error
+        return self._read(path, content, predicted_classes.load, "run `dvc fetch --all-commits`")
+
+    def _read(self, path: str, content: bytes, load: Callable[[Path], Loaded], step: str) -> Loaded:
         with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory) / self.path.name
+            file = Path(directory) / path  # whose directory says what it is
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
             try:
-                return Predictions.load(file)
+                return load(file)
             except UserError as error:
-                raise UserError(
-                    f"{self.name}: {path} does not contain predictions, or is damaged: run `dvc fetch --all-commits`"
-                ) from error
+                raise UserError(f"{self.name}: {path} does not contain predictions, or is damaged: {step}") from error
+
+
+def in_git(path: Path) -> Path:
+    """Return the file with the predicted classes of a file of predictions, ``predictions/SUITE/RUN.safetensors``."""
+    return path.parents[2] / predicted_classes.DIRECTORY / path.parent.name / path.name
 
 
 def find(name: str) -> Source:
@@ -171,13 +220,14 @@ def runs_at(revision: str) -> dict[str, Stored]:
 
 def _in_workspace(run: str) -> Source:
     configs, scored = configurations(), predictions()
-    for files in (configs, scored):  # a run that changed its suite has old predictions in another one
+    kept = list(Path(predicted_classes.DIRECTORY).glob(f"*/*{SUFFIX}"))
+    for files in (configs, scored, kept):  # a run that changed its suite has old predictions in another one
         if suites := sorted(path.parent.name for path in files if path.stem == run):
             break
     else:
         where = "configs/ and predictions/" if configs or scored else "this directory"
         step = "`dvc repro resolve` writes the runs of params.yaml, `dvc pull` gets committed results"
-        raise UserError(f"no run {run!r} in {where}{_suggest(run, [*configs, *scored])}; {step}")
+        raise UserError(f"no run {run!r} in {where}{_suggest(run, [*configs, *scored, *kept])}; {step}")
     path = Path("predictions", suites[0], run + SUFFIX)
     if len(suites) > 1:
         raise UserError(f"the suites {' and '.join(suites)} have a run {run}: name its file, such as {path}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,11 @@ from pandas import DataFrame
 
 from trainlab.errors import UserError
 from trainlab.evaluation.answers import LEVEL, Verdict, in_points, interval_in_points
-from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.statistics import Difference, accuracy_difference, f1_difference, holm, seeds_needed
+
+if TYPE_CHECKING:
+    from trainlab.evaluation.metrics import Predictions
+    from trainlab.evaluation.predicted_classes import PredictedClasses
 
 COLUMNS = [
     *("run", "against", "seeds", "seeds_against", "images", "effect", "low", "high", "p_value", "p_holm", "df"),
@@ -96,7 +100,9 @@ class Effect:
         return f"{interval}; {seeds}, {difference.images:,} images"
 
 
-def compare(run: str, a: Predictions, against: str, b: Predictions, margin: float) -> Effect:
+def compare(
+    run: str, a: "Predictions | PredictedClasses", against: str, b: "Predictions | PredictedClasses", margin: float
+) -> Effect:
     """Compare two runs.
 
     Parameters
@@ -119,12 +125,12 @@ def compare(run: str, a: Predictions, against: str, b: Predictions, margin: floa
             f" (`dvc repro`)"
         )
     difference = accuracy_difference(correct(a), correct(b))
-    f1 = f1_difference(a.scores.argmax(2), b.scores.argmax(2), a.labels, len(a.classes))
+    f1 = f1_difference(a.predicted, b.predicted, a.labels, len(a.classes))
     return Effect(run, against, difference, f1, difference.p_value, margin)
 
 
 def compare_all(
-    pairs: Iterable[tuple[str, str]], predictions: Mapping[str, Predictions], margin: float
+    pairs: Iterable[tuple[str, str]], predictions: "Mapping[str, Predictions]", margin: float
 ) -> list[Effect]:
     """Compare each run with another one; ``p_holm`` is adjusted for all of these comparisons.
 
@@ -142,9 +148,9 @@ def compare_all(
     return [replace(effect, p_holm=float(p)) for effect, p in zip(effects, adjusted, strict=True)]
 
 
-def correct(predictions: Predictions) -> NDArray[np.bool_]:
+def correct(predictions: "Predictions | PredictedClasses") -> NDArray[np.bool_]:
     """Return which images each replica predicts correctly, ``[replicas, images]``."""
-    right: NDArray[np.bool_] = predictions.scores.argmax(2) == predictions.labels
+    right: NDArray[np.bool_] = predictions.predicted == predictions.labels
     return right
 
 

@@ -52,6 +52,12 @@ class Predictions:
         object.__setattr__(self, "labels", np.ascontiguousarray(labels))
         object.__setattr__(self, "classes", tuple(self.classes))
 
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class with the highest score, of equal scores the first, ``[replicas, images]``."""
+        highest: NDArray[np.int64] = self.scores.argmax(2)
+        return highest
+
     def save(self, path: Path) -> None:
         """Write the tensors ``logits`` and ``labels`` as safetensors; the same predictions give the same bytes."""
         write_tensors(path, {"labels": self.labels, "logits": self.scores}, {"classes": list(self.classes)})
