@@ -52,6 +52,7 @@ def end_processes_in(directory: Path) -> None:
             process.kill()
 
 
+@pytest.mark.faults
 def test_two_workers_run_what_was_queued_and_leave_the_workspace_alone(queue_repo: Scratch) -> None:
     repo = queue_repo
     # The plus sets a value that the run has inherited.

@@ -87,6 +87,7 @@ def test_sigterm_stops_with_a_checkpoint_and_says_so(data_repo: Scratch) -> None
     assert repo.models() == {}
 
 
+@pytest.mark.faults
 def test_a_second_repro_changes_nothing_for_the_first(data_repo: Scratch) -> None:
     """DVC refuses a stage whose files another process is writing."""
     repo = long_run(data_repo)

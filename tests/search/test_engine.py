@@ -506,6 +506,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Data:
     return stored.load_data(directory / "normalized")
 
 
+@pytest.mark.faults
 def test_it_comes_within_5_percent_of_a_fine_grid_from_a_range_without_the_best_rate(find: Find, digits: Data) -> None:
     model = {"name": "three_layer", "num_filters": 6, "filter_size": 3, "hidden_dim": 64}
     base = {**PARAMS["base"], "batch_size": 64, "model": model, "schedule": "cosine"}

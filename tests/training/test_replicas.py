@@ -233,7 +233,7 @@ train(config, data(), on_epoch=interrupt).save(Path(sys.argv[3]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_ctrl_c_that_reaches_only_the_processes_changes_nothing(tmp_path: Path) -> None:
     tests, model = Path(__file__).parents[1], tmp_path / "interrupted"
     done = subprocess.run(
