@@ -192,12 +192,17 @@ def test_revisions_are_compared_by_the_classes_in_git(call: Call) -> None:
     )
 
 
-def test_nothing_is_fetched_if_git_has_the_classes(kept: Path, call: Call) -> None:
-    (kept / ".dvc/config.local").unlink()
-    Scratch(kept).dvc("checkout", "--allow-missing", "--force", check=False)
-    differences(call, "kept", "changed")
-    assert not list((kept / ".dvc/cache").rglob("*.safetensors"))
-    assert not list((kept / ".dvc/cache/files").glob("md5/*"))
+def test_nothing_is_read_from_a_remote_if_git_has_the_classes(kept: Path, call: Call) -> None:
+    """Predictions there are damaged."""
+    for revision in ("kept", "changed"):
+        lock = Scratch(kept).git("show", f"{revision}:dvc.lock").stdout
+        for checksum in re.findall(r"md5: (\w+)", lock):
+            file = kept.parent / "damaged/files/md5" / checksum[:2] / checksum[2:]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("no tensors")
+    (kept / ".dvc/config.local").write_text(f"['remote \"s\"']\n    url = {kept.parent}/damaged\n")
+    assert "does not contain predictions, or is damaged" in refused(call, "changed:plain", "kept:plain")
+    assert [change["run"] for change in differences(call, "kept", "changed")["changed"]] == ["plain"]
 
 
 def test_classes_of_other_predictions_are_not_used(kept: Path, call: Call) -> None:
