@@ -135,6 +135,12 @@ def test_a_damaged_table_is_one_line(name: str, damage: str, clone: Path, call: 
     assert f"metrics/{name}" in refused(call, "better", "plain")
 
 
+def test_a_table_that_is_none_has_no_runs(clone: Path, call: Call) -> None:
+    (clone / "metrics/other.csv").write_text(f"run\n{'x' * 200_000}\n")  # longer than the csv module takes
+    assert runs.in_tables()["better"] == ["tricks"]
+    assert compared(call, "better", "plain")["run"]["accuracy"] == pytest.approx(0.9)
+
+
 def test_runs_of_two_suites_and_unknown_runs_are_refused(clone: Path, call: Call) -> None:
     for table in ("", "-comparisons", "-pairs"):
         content = (clone / f"metrics/tricks{table}.csv").read_text()

@@ -1,6 +1,7 @@
 """The names of runs: for the shell's completion, and for the model file that a run has."""
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 
 from trainlab.config.names import NAME
@@ -24,7 +25,7 @@ def in_tables() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted(Path("metrics").glob("*.csv")):
         if NAME.fullmatch(path.stem):  # not SUITE-pairs.csv
-            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):  # no table
                 for row in csv.DictReader(file):
                     found.setdefault(row.get("run", ""), []).append(path.stem)
     return found
