@@ -120,6 +120,26 @@ def test_it_says_where_the_answer_is_from_and_how_many_comparisons_there_are(cal
     assert "by Holm's method" not in call("compare", "better", "same").out
 
 
+@pytest.mark.usefixtures("project")
+def test_an_answer_from_predictions_has_the_p_value_of_the_suite(call: Call) -> None:
+    """Otherwise `trainlab compare` says that a run helps, and the tables do not."""
+    for effect in effects.compare_all(PAIRS, RUNS, MARGIN):
+        found = compared(call, effect.run, "plain")["accuracy"]
+        assert found["p_holm"] == pytest.approx(effect.p_holm, rel=1e-5)
+    assert (
+        compared(call, "better", "plain")["accuracy"]["p_holm"] > effects.compare_all(PAIRS[:1], RUNS, MARGIN)[0].p_holm
+    )
+    assert "by Holm's method for all comparisons of the suite. " in call("compare", "same", "plain").out
+    assert "by Holm's method" not in call("compare", "better", "same").out  # the suite does not compare them
+
+
+def test_a_table_of_other_predictions_has_no_p_value_for_them(project: Path, call: Call) -> None:
+    RUNS["same"].save(project / "predictions/tricks/plain.safetensors")
+    assert compared(call, "better", "plain")["accuracy"]["p_holm"] is None
+    RUNS["plain"].save(project / "predictions/tricks/plain.safetensors")
+    assert compared(call, "better", "plain")["accuracy"]["p_holm"] > 0
+
+
 def test_predictions_that_are_there_are_used(project: Path, call: Call) -> None:
     for table in project.glob("metrics/*-*.csv"):  # those that a comparison would read
         table.write_text("not a table")

@@ -106,6 +106,7 @@ def test_json_has_the_numbers_of_the_library(call: Call) -> None:
         "low": effect.difference.low,
         "high": effect.difference.high,
         "p_value": effect.difference.p_value,
+        "p_holm": None,
         "df": effect.difference.df,
     }
     assert found["f1_macro"] == dict(zip(("effect", "low", "high"), effect.f1, strict=True))

@@ -199,6 +199,7 @@ class Answer:
                 "low": difference.low,
                 "high": difference.high,
                 "p_value": difference.p_value,
+                "p_holm": self.p_suite,  # null if unknown
                 "df": difference.df if math.isfinite(difference.df) else None,  # JSON has no infinity
             }
             numbers = (None if math.isnan(number) else number for number in effect.f1)

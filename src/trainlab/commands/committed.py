@@ -1,5 +1,8 @@
 """Two runs of a suite compared by the tables that are in Git, for a clone that has no predictions."""
 
+import math
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +10,14 @@ import pandas as pd
 
 from trainlab.commands.answer import Answer, Scores
 from trainlab.commands.runs import in_tables, predictions
+from trainlab.errors import UserError
 from trainlab.evaluation import effects
 from trainlab.evaluation.effects import Effect
 from trainlab.evaluation.statistics import Difference
 from trainlab.evaluation.tables import read_csv
 
+SAME = ("effect", "low", "high")  # which a table has with an error of at most ROUNDED
+ROUNDED = 1e-6
 SCORES = ["run", "replicas", "accuracy", "accuracy_std", "f1_macro", "loss", "calibration_error", "test_images"]
 
 
@@ -56,6 +62,24 @@ def compare(run: str, against: str | None, margin: float | None) -> Answer | Non
         effect = _effect(pair.iloc[0], both, limit, direct)
         return Answer(both, limit, effect, seeds=None, tables=tuple(paths), p_suite=p_suite)
     return None
+
+
+def with_suite(answer: Answer) -> Answer:
+    """Return an answer from predictions with the p-value for all comparisons of the suite.
+
+    If a table in metrics/ has the same comparison of the same predictions; else the answer as it is.
+    """
+    if answer.effect is None:
+        return answer
+    run, against, found = answer.effect.run, answer.effect.against, answer.effect.difference
+    for suite in in_tables().get(run, []):
+        path = Path("metrics", f"{suite}-comparisons.csv")
+        with suppress(UserError):  # damaged: the answer does not depend on it
+            table = read_csv(path, effects.COLUMNS, f"compare@{suite}")
+            for row in table[(table["run"] == run) & (table["against"] == against)].itertuples():
+                if all(math.isclose(getattr(row, name), getattr(found, name), abs_tol=ROUNDED) for name in SAME):
+                    return replace(answer, p_suite=float(row.p_holm))
+    return answer
 
 
 def _scores(table: pd.DataFrame, run: str) -> Scores:

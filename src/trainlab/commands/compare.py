@@ -52,7 +52,7 @@ def compare(
     else:
         a = sources.find(name)
         b = sources.find(against) if against is not None else sources.compared_with(a)
-        answered = answer.compare(a, b, sources.margin(a) if margin is None else margin)
+        answered = committed.with_suite(answer.compare(a, b, sources.margin(a) if margin is None else margin))
     if as_json:
         print(answered.as_json())
     elif markdown:
