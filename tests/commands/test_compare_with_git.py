@@ -98,6 +98,14 @@ def test_classes_of_other_predictions_than_those_in_dvc_lock_are_refused(call: C
     for lock in ("schema: '2.0'\n", "schema: '2.0'\nstages:\n"):
         Path("dvc.lock").write_text(lock)
         assert refused(call, "better").startswith(f"{KEPT} was trained with other parameters or code")
+    for stages in (
+        "[a]",
+        "{evaluate@plain: text}",
+        "{evaluate@plain: {deps: []}}",
+        "{evaluate@plain: {deps: 1, outs: []}}",
+    ):
+        Path("dvc.lock").write_text(f"schema: '2.0'\nstages: {stages}\n")
+        assert refused(call, "better") == "dvc.lock is damaged: restore it with `git checkout dvc.lock`"
     Path("dvc.lock").unlink()
     assert refused(call, "better").startswith("dvc.lock is missing: restore it with `git checkout dvc.lock`")
 

@@ -77,9 +77,7 @@ class Source:
         """Return the predicted classes that Git has if they are of the run's present configuration, else raise a UserError."""
         kept = PredictedClasses.load(path)
         configuration = Path("configs") / self.suite / f"{self.name}.yaml"
-        stages = reading.load(Path("dvc.lock"), "restore it with `git checkout dvc.lock`").get("stages") or {}
-        stage = stages.get(f"evaluate@{self.name}") or stages.get(f"evaluate_student@{self.name}") or {}
-        recorded = {entry["path"]: entry.get("md5") for entry in (*stage.get("deps", ()), *stage.get("outs", ()))}
+        recorded = _recorded(f"evaluate@{self.name}", f"evaluate_student@{self.name}")
         present = {self.path: kept.checksum}
         if configuration.is_file():  # else nothing was resolved: params.yaml is as it was
             present[configuration] = hashlib.md5(configuration.read_bytes(), usedforsecurity=False).hexdigest()
@@ -115,17 +113,34 @@ class Source:
                     f"from another remote; else run `dvc repro` in a checkout of {self.revision}"
                 )
             raise UserError(f"{self.name}: {path} {step}") from error
-        return self._read(path, content, predicted_classes.load, "run `dvc fetch --all-commits`")
+        load = PredictedClasses.load if predicted_classes.DIRECTORY in self.path.parts else Predictions.load
+        return self._read(path, content, load, "run `dvc fetch --all-commits`")
 
     def _read(self, path: str, content: bytes, load: Callable[[Path], Loaded], step: str) -> Loaded:
         with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory) / path  # whose directory says what it is
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file = Path(directory) / self.path.name
             file.write_bytes(content)
             try:
                 return load(file)
             except UserError as error:
                 raise UserError(f"{self.name}: {path} does not contain predictions, or is damaged: {step}") from error
+
+
+def _recorded(*stages: str) -> dict[str, str]:
+    """Return the checksums of the inputs and outputs of stages in dvc.lock, by path; of a stage that has not run, none.
+
+    Raises
+    ------
+    UserError
+        If dvc.lock is missing or damaged.
+    """
+    path, step = Path("dvc.lock"), "restore it with `git checkout dvc.lock`"
+    content = reading.load(path, step).get("stages") or {}
+    try:
+        found = [stage for name in stages if (stage := content.get(name))]
+        return {entry["path"]: entry.get("md5") for stage in found for entry in (*stage["deps"], *stage["outs"])}
+    except (AttributeError, TypeError, KeyError):
+        raise UserError(f"{path} is damaged: {step}") from None
 
 
 def in_git(path: Path) -> Path:
