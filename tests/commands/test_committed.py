@@ -27,18 +27,27 @@ RECORD = {
 }
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with predictions, and with the tables of the stages `evaluate` and `compare`."""
-    monkeypatch.chdir(tmp_path)
+    root = tmp_path_factory.mktemp("results")
+    metrics = root / "metrics"
     for run, of_run in RUNS.items():
-        of_run.save(Path(f"predictions/tricks/{run}.safetensors"))
-        evaluate(of_run.scores, of_run.labels, of_run.classes).save(Path(f"metrics/tricks/{run}.json"), RECORD)
-    write_csv(Path("metrics/tricks.csv"), comparison.table(comparison.read_metrics(Path("metrics/tricks"), RUNS)))
-    shutil.rmtree("metrics/tricks")  # those of the studies are not in Git
-    write_csv(Path("metrics/tricks-comparisons.csv"), effects.table(effects.compare_all(PAIRS, RUNS, MARGIN)))
+        of_run.save(root / f"predictions/tricks/{run}.safetensors")
+        evaluate(of_run.scores, of_run.labels, of_run.classes).save(metrics / f"tricks/{run}.json", RECORD)
+    write_csv(metrics / "tricks.csv", comparison.table(comparison.read_metrics(metrics / "tricks", RUNS)))
+    shutil.rmtree(metrics / "tricks")  # those of the studies are not in Git
+    write_csv(metrics / "tricks-comparisons.csv", effects.table(effects.compare_all(PAIRS, RUNS, MARGIN)))
     right = {run: effects.correct(of_run) for run, of_run in RUNS.items()}
-    write_csv(Path("metrics/tricks-pairs.csv"), effects.pairs(right))
+    write_csv(metrics / "tricks-pairs.csv", effects.pairs(right))
+    return root
+
+
+@pytest.fixture
+def project(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of :func:`results` to change, which is the working directory."""
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -170,6 +179,7 @@ def test_runs_of_two_suites_and_unknown_runs_are_refused(clone: Path, call: Call
         assert refused(call, *pair).startswith(f"no run '{pair[0]}' in this directory")
 
 
+@pytest.mark.slow
 def test_names_are_completed_and_are_no_revisions(clone: Path, call: Call) -> None:
     assert runs.complete("s") == ["same", "single"]
     scratch = Scratch(clone)
