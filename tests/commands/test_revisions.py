@@ -1,6 +1,7 @@
 """``trainlab compare`` on runs at Git revisions, in a scratch repository."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from commands.console import Call
 from pipeline.scratch import Scratch
+from pipeline.servers import BUCKET, s3_server
 from trainlab.evaluation.metrics import Predictions
 from trainlab.evaluation.predicted_classes import PredictedClasses
 
@@ -154,6 +156,23 @@ def test_what_is_not_in_the_cache_comes_from_the_default_remote(repo: Path, call
         "second:plain: predictions/tricks/plain.safetensors is neither in the cache nor in the default remote: "
         "`dvc fetch --all-commits --remote NAME` gets it from another remote; else run `dvc repro` in a checkout of second"
     )
+
+
+def test_a_remote_that_asks_for_credentials(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    shutil.rmtree(repo / ".dvc/cache")
+    with s3_server(tmp_path) as address:
+        remote = f"    url = s3://{BUCKET}/trainlab\n    endpointurl = {address}\n"
+        (repo / ".dvc/config.local").write_text(f"['remote \"s\"']\n{remote}")
+        assert refused(call, "first:plain", "first:better") == (
+            "first:plain: predictions/tricks/plain.safetensors cannot be read (Unable to locate credentials): check it with "
+            "`dvc fetch`"
+        )
 
 
 def keep(repo: Path, message: str) -> None:
